@@ -1,0 +1,37 @@
+//! The Kubernetes API of the fulfillment operator: types only, no client and no clock.
+//!
+//! Group `fulfillment-operator.io`, version `v1alpha1`. The words are CloudBlue Connect's for
+//! fulfillment and Kubernetes' for everything else. The YAML beside this crate is generated from
+//! these types; `UPDATE=1 cargo test -p fulfillment-crds` rewrites it.
+
+mod connection;
+mod limits;
+mod names;
+mod reason;
+mod request;
+mod schema;
+mod subscription;
+
+pub use connection::{
+    ApiKeyAuth, Auth, BasicAuth, BearerAuth, Budget, Identity, IdentityMode, OnMissing,
+    OnUnknownOutcome, Policies, Polling, Timeouts, Tls, VendorConnection, VendorConnectionSpec,
+    VendorConnectionStatus,
+};
+pub use limits::{LimitValue, Limits};
+pub use names::{annotations, finalizers};
+pub use reason::{ConditionType, Reason};
+pub use request::{Request, RequestStatus, RequestType};
+pub use schema::{all_crds, subscription_crd, vendor_connection_crd};
+pub use subscription::{
+    ConnectionKind, ConnectionRef, DeletionPolicy, DesiredState, Drift, KeyRef, LocalObjectRef,
+    Parameter, ParameterError, ParameterSource, ParameterValue, Subscription, SubscriptionSpec,
+    SubscriptionState, SubscriptionStatus,
+};
+
+pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+pub use kube::core::Duration;
+
+/// The API group of every kind in this crate.
+pub const GROUP: &str = "fulfillment-operator.io";
+/// The version every kind in this crate is served and stored at.
+pub const VERSION: &str = "v1alpha1";
