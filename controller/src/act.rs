@@ -1,0 +1,244 @@
+//! Carries out one step and folds its answer into the facts. No decisions. (client required)
+
+use std::sync::Arc;
+
+use fulfillment_crds::{IdentityMode, Subscription};
+use tokio::time::Instant;
+
+use crate::{
+    controller::Context,
+    drift,
+    facts::{Intent, Trouble},
+    inputs::not_ready,
+    kubernetes::{Guard, KubeError},
+    ledger,
+    link::{self, Protected},
+    observe::Seen,
+    plan::Step,
+    vendor::{Answer, Operation, Said, VendorError},
+};
+
+/// Carries out one step.
+///
+/// # Errors
+///
+/// Where the API server fails or the object has changed; a vendor's failure is an answer.
+pub async fn act(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), KubeError> {
+    match step {
+        Step::Claim(intent) => claim(ctx, seen, Some(intent)).await,
+        Step::Finalize => claim(ctx, seen, None).await,
+        Step::Intend(intent) => intend(ctx, seen, intent).await,
+        Step::Release => ctx.cluster.release(&seen.object).await,
+        Step::Create(intent) => {
+            seen.order.external_id.clone_from(&intent.external_id);
+            seen.guard = Some(match seen.facts.rules.mode {
+                IdentityMode::ExternalId => Guard::Intent(intent.clone()),
+                IdentityMode::None => Guard::Request(intent.id.clone()),
+            });
+            call(ctx, seen, step).await
+        }
+        Step::Read
+        | Step::Adopt(_)
+        | Step::Change
+        | Step::Suspend
+        | Step::Resume
+        | Step::Delete => call(ctx, seen, step).await,
+        Step::Rest(_) => Ok(()),
+    }
+}
+
+/// Whether a step calls the vendor, or leads to a call in the same pass.
+pub fn needs_vendor(step: &Step) -> bool {
+    match step {
+        Step::Release | Step::Rest(_) => false,
+        Step::Claim(_)
+        | Step::Finalize
+        | Step::Intend(_)
+        | Step::Create(_)
+        | Step::Read
+        | Step::Adopt(_)
+        | Step::Change
+        | Step::Suspend
+        | Step::Resume
+        | Step::Delete => true,
+    }
+}
+
+/// The finalizer and perhaps the intent, once the connection is safe behind its own.
+async fn claim(ctx: &Context, seen: &mut Seen, intent: Option<&Intent>) -> Result<(), KubeError> {
+    // Held until our own finalizer counts, so that the connection's is not dropped in between.
+    let _protected = match admit(ctx, seen).await? {
+        Ok(protected) => protected,
+        Err(closed) => {
+            seen.facts.trouble = Some(closed);
+            return Ok(());
+        }
+    };
+    arm_deadline(ctx, seen);
+    let object = ctx.cluster.claim(&seen.object, intent).await?;
+    adopt_object(ctx, seen, object);
+    match intent {
+        Some(intent) => ledger::armed(&mut seen.facts, intent),
+        None => ledger::finalized(&mut seen.facts),
+    }
+    Ok(())
+}
+
+/// The intent of mode None: in status, where `kubectl replace` does not drop it.
+async fn intend(ctx: &Context, seen: &mut Seen, intent: &Intent) -> Result<(), KubeError> {
+    if let Err(closed) = admit(ctx, seen).await? {
+        seen.facts.trouble = Some(closed);
+        return Ok(());
+    }
+    arm_deadline(ctx, seen);
+    ledger::intended(&mut seen.facts, intent);
+    let mut status = seen.facts.ledger.clone();
+    status.conditions = seen
+        .object
+        .status
+        .as_ref()
+        .map(|s| s.conditions.clone())
+        .unwrap_or_default();
+    let version = seen
+        .object
+        .metadata
+        .resource_version
+        .clone()
+        .unwrap_or_default();
+    let object = ctx
+        .cluster
+        .write_status(&seen.object, &status, &Guard::Version(version))
+        .await?;
+    let echoed = object
+        .status
+        .as_ref()
+        .and_then(|s| s.request.as_ref())
+        .is_some_and(|r| r.id == intent.id);
+    if !echoed {
+        return Err(KubeError::Failed(
+            "the API server dropped status.request: the installed CRDs are older than the operator"
+                .into(),
+        ));
+    }
+    adopt_object(ctx, seen, object);
+    ledger::armed(&mut seen.facts, intent);
+    Ok(())
+}
+
+/// Whether something may be created here: the protection to hold meanwhile, or why not. Looked up
+/// live: a cache may not know yet.
+async fn admit(
+    ctx: &Context,
+    seen: &Seen,
+) -> Result<Result<Option<Protected>, Trouble>, KubeError> {
+    if seen.facts.object.deleting {
+        return Ok(Ok(None));
+    }
+    let namespace = seen.object.metadata.namespace.clone().unwrap_or_default();
+    if ctx.cluster.is_terminating(&namespace).await? {
+        return Ok(Err(not_ready(format!(
+            "namespace {namespace} is being deleted: nothing is created in it"
+        ))));
+    }
+    match &seen.usable {
+        Some(usable) => Ok(link::protect(&ctx.cluster, &namespace, usable)
+            .await?
+            .map(Some)),
+        None => Ok(Ok(None)),
+    }
+}
+
+/// Taken before the intent is written: a process that pauses in between sends nothing late.
+fn arm_deadline(ctx: &Context, seen: &mut Seen) {
+    seen.deadline = Some(Instant::now() + ctx.settings.request_deadline);
+}
+
+fn adopt_object(ctx: &Context, seen: &mut Seen, object: Subscription) {
+    let object = Arc::new(object);
+    let uid = object.metadata.uid.clone().unwrap_or_default();
+    // By compare-and-swap: nothing else can be new in it.
+    ctx.pace.wrote(&uid, Arc::clone(&object), false);
+    seen.object = object;
+}
+
+async fn call(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), KubeError> {
+    let Some(usable) = seen.usable.clone() else {
+        return Err(KubeError::Failed(
+            "no connection to call the vendor through".into(),
+        ));
+    };
+    if seen.called {
+        usable.budget.token().await;
+    }
+    let client = &usable.client;
+    let tenant = if let Step::Adopt(named) = step {
+        named.clone()
+    } else {
+        seen.facts.ledger.tenant_id.clone().unwrap_or_default()
+    };
+    let with_inputs = drift::inputs(&seen.facts.desired, &seen.facts.ledger);
+    let deadline = seen.deadline.unwrap_or_else(Instant::now);
+    let order = &seen.order;
+    let send = async |operation: Operation| match operation {
+        Operation::Create => client.create(order, deadline).await,
+        Operation::Get => client.get(&tenant, order).await,
+        Operation::Change => client.change(&tenant, order, with_inputs).await,
+        Operation::Disable => client.disable(&tenant, order).await,
+        Operation::Enable => client.enable(&tenant, order).await,
+        Operation::Delete => client.delete(&tenant, order).await,
+    };
+    let metrics = &ctx.metrics;
+    let Some(operation) = operation(step) else {
+        return Ok(());
+    };
+    let answer = usable.link.call(operation, metrics, send(operation)).await;
+    seen.called = true;
+    log(seen, step, &answer);
+    keep(seen, &answer);
+    ledger::answered(&mut seen.facts, step, answer);
+    Ok(())
+}
+
+fn operation(step: &Step) -> Option<Operation> {
+    match step {
+        Step::Create(_) => Some(Operation::Create),
+        Step::Read | Step::Adopt(_) => Some(Operation::Get),
+        Step::Change => Some(Operation::Change),
+        Step::Suspend => Some(Operation::Disable),
+        Step::Resume => Some(Operation::Enable),
+        Step::Delete => Some(Operation::Delete),
+        Step::Claim(_) | Step::Finalize | Step::Intend(_) | Step::Release | Step::Rest(_) => None,
+    }
+}
+
+/// Every vendor call leaves a line that joins the vendor's log with ours.
+fn log(seen: &Seen, step: &Step, answer: &Result<Answer, VendorError>) {
+    let operation = operation(step).map_or("none", Operation::as_str);
+    let tenant = seen.facts.ledger.tenant_id.as_deref().unwrap_or_default();
+    let external_id = seen.order.external_id.as_str();
+    match answer {
+        Ok(_) if *step == Step::Read => tracing::debug!(operation, tenant, "vendor answered"),
+        Ok(_) => tracing::info!(operation, tenant, external_id, "vendor answered"),
+        Err(error) => {
+            tracing::warn!(operation, tenant, external_id, class = ?error.class, effect = ?error.effect, %error, "vendor call failed")
+        }
+    }
+}
+
+/// What an answer brings besides the facts: when to ask again, and the secrets it holds.
+fn keep(seen: &mut Seen, answer: &Result<Answer, VendorError>) {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => {
+            seen.retry_after = error.retry_after;
+            return;
+        }
+    };
+    seen.retry_after = answer.retry_after;
+    match &answer.said {
+        Said::Tenant(tenant) | Said::Accepted(Some(tenant)) | Said::Exists(Some(tenant)) => {
+            seen.sensitive = Some((tenant.id.clone(), tenant.sensitive.clone()));
+        }
+        Said::Done | Said::Accepted(None) | Said::Exists(None) | Said::Absent => {}
+    }
+}

@@ -1,0 +1,163 @@
+//! What the operator is started with: parsed once, validated once. The only reader of flags and of
+//! the environment.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::{Parser, ValueEnum};
+use ipnet::IpNet;
+
+use crate::vendor::guard::AddressPolicy;
+
+/// Drives SaaS vendors' tenant APIs until they are as declared in Subscription objects.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "fulfillment-operator", version)]
+pub struct Args {
+    /// A namespace to watch; repeat it for more. Default: all.
+    #[arg(
+        long = "watch-namespace",
+        env = "FULFILLMENT_WATCH_NAMESPACE",
+        value_delimiter = ','
+    )]
+    pub watch_namespaces: Vec<String>,
+
+    /// Only Subscriptions with these labels, for example tier=gold.
+    #[arg(long, env = "FULFILLMENT_WATCH_LABEL_SELECTOR")]
+    pub watch_label_selector: Option<String>,
+
+    /// How many Subscriptions call vendors at the same time, over all connections.
+    #[arg(long, env = "FULFILLMENT_CONCURRENT", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..))]
+    pub concurrent: u16,
+
+    /// Where /metrics is served.
+    #[arg(long, env = "FULFILLMENT_METRICS_ADDR", default_value = ":8080", value_parser = address)]
+    pub metrics_addr: SocketAddr,
+
+    /// Where /healthz and /readyz are served.
+    #[arg(long, env = "FULFILLMENT_HEALTH_ADDR", default_value = ":9440", value_parser = address)]
+    pub health_addr: SocketAddr,
+
+    /// By how many percent drift reads vary, so that they do not all come at once.
+    #[arg(long, env = "FULFILLMENT_INTERVAL_JITTER_PERCENTAGE", default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=90))]
+    pub interval_jitter_percentage: u8,
+
+    /// The Secret with the installation key, as namespace/name. Default:
+    /// fulfillment-installation-key in the operator's namespace.
+    #[arg(long, env = "FULFILLMENT_INSTALLATION_KEY_SECRET", value_parser = secret_name)]
+    pub installation_key_secret: Option<(String, String)>,
+
+    /// A private network vendors may be in, as CIDR; repeat it for more. Metadata and loopback
+    /// addresses stay refused.
+    #[arg(
+        long = "allow-vendor-network",
+        env = "FULFILLMENT_ALLOW_VENDOR_NETWORK",
+        value_delimiter = ','
+    )]
+    pub allow_vendor_networks: Vec<IpNet>,
+
+    /// Allow plain http and any address for vendors. For development only.
+    #[arg(long, env = "FULFILLMENT_ALLOW_INSECURE_VENDOR_URLS")]
+    pub allow_insecure_vendor_urls: bool,
+
+    /// After this time no earlier create can still take effect at a vendor.
+    #[arg(long, env = "FULFILLMENT_SETTLE", default_value = "220s", value_parser = duration)]
+    pub settle: Duration,
+
+    /// How long after it was decided a create may still be sent.
+    #[arg(long, env = "FULFILLMENT_REQUEST_DEADLINE", default_value = "20s", value_parser = duration)]
+    pub request_deadline: Duration,
+
+    /// How much is logged; RUST_LOG wins where it is set.
+    #[arg(long, env = "FULFILLMENT_LOG_LEVEL", default_value = "info", value_parser = ["error", "warn", "info", "debug", "trace"])]
+    pub log_level: String,
+
+    /// How logs are written.
+    #[arg(long, env = "FULFILLMENT_LOG_ENCODING", value_enum, default_value_t = LogEncoding::Json)]
+    pub log_encoding: LogEncoding,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogEncoding {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Console,
+}
+
+impl Args {
+    /// Which addresses vendors may have.
+    pub fn addresses(&self) -> AddressPolicy {
+        AddressPolicy {
+            networks: self.allow_vendor_networks.clone(),
+            insecure: self.allow_insecure_vendor_urls,
+        }
+    }
+}
+
+/// The pod's name, where we run in one.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one reader of the environment"
+)]
+pub fn pod_name() -> Option<String> {
+    std::env::var("POD_NAME").ok()
+}
+
+/// `:8080`, which is every address of either family, or `127.0.0.1:8080`.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let full = if text.starts_with(':') {
+        format!("[::]{text}")
+    } else {
+        text.to_owned()
+    };
+    full.parse()
+        .map_err(|_| format!("{text} is no address: write :8080 or 127.0.0.1:8080"))
+}
+
+fn secret_name(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+            Ok((namespace.into(), name.into()))
+        }
+        Some(_) | None => Err(format!("{text} is no namespace/name")),
+    }
+}
+
+/// A Go-style duration: 220s, 1m30s.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: fulfillment_crds::Duration = text
+        .parse()
+        .map_err(|_| format!("{text} is no duration: write 220s or 1m30s"))?;
+    if parsed.is_negative() {
+        return Err(format!("{text} is negative"));
+    }
+    Ok(parsed.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_parse() {
+        let args = Args::parse_from(["fulfillment-operator"]);
+        assert_eq!(args.settle, Duration::from_secs(220));
+        assert_eq!(args.metrics_addr.port(), 8080);
+        assert!(args.watch_namespaces.is_empty());
+    }
+
+    #[test]
+    fn wrong_values_name_the_flag_and_the_form() {
+        for (arg, hint) in [
+            ("--settle=soon", "220s"),
+            ("--metrics-addr=x", ":8080"),
+            ("--installation-key-secret=key", "namespace/name"),
+            ("--allow-vendor-network=10.0.0.0", "--allow-vendor-network"),
+        ] {
+            let error = Args::try_parse_from(["fulfillment-operator", arg])
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(hint), "{arg}: {error}");
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! Passes over VendorConnections: their status, and their protection while tenants exist behind
+//! them. No call to the vendor is made here.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use fulfillment_crds::{
+    Condition, ConditionType, Reason, Subscription, VendorConnection, VendorConnectionStatus,
+    finalizers,
+};
+use futures::{FutureExt, StreamExt, future::BoxFuture};
+use kube::{
+    Resource, ResourceExt,
+    api::{Patch, PatchParams},
+    runtime::controller::{self, Action, ReconcileRequest},
+};
+use serde_json::json;
+use tokio::{sync::mpsc, time::Instant};
+
+use crate::{
+    controller::{Context, Guarded, PassError, Scope, queue},
+    kubernetes::{FIELD_MANAGER, KubeError, bounded},
+    link::{self, Health},
+    pace, report, watches,
+};
+
+/// How often the count is written while it neither leaves nor reaches 0.
+const COUNT: Duration = Duration::from_secs(60);
+/// How often the health is written at most.
+const HEALTH: Duration = Duration::from_secs(5);
+/// How often a connection is looked at anyway.
+const IDLE: Duration = Duration::from_secs(600);
+
+/// When each connection's status was written last, by uid.
+type Written = Arc<Mutex<HashMap<String, Instant>>>;
+
+/// Runs passes over connections until the operator stops.
+pub async fn passes(
+    ctx: &Arc<Context>,
+    scope: &Arc<Scope>,
+    receiver: mpsc::UnboundedReceiver<ReconcileRequest<Guarded<VendorConnection>>>,
+) {
+    let scope_of_pass = Arc::clone(scope);
+    let written = Written::default();
+    controller::applier(
+        move |object, ctx| {
+            guarded_pass(
+                object,
+                ctx,
+                Arc::clone(&scope_of_pass),
+                Arc::clone(&written),
+            )
+        },
+        |_, _: &PassError, _| Action::requeue(Duration::from_secs(1).mul_f64(0.5 + pace::random())),
+        Arc::clone(ctx),
+        scope.connections.clone(),
+        queue(receiver, ctx.stopping.clone()),
+        controller::Config::default(),
+    )
+    .for_each(|_| std::future::ready(()))
+    .await;
+}
+
+fn guarded_pass(
+    object: Arc<Guarded<VendorConnection>>,
+    ctx: Arc<Context>,
+    scope: Arc<Scope>,
+    written: Written,
+) -> BoxFuture<'static, Result<Action, PassError>> {
+    async move {
+        let Ok(connection) = &object.0 else {
+            return Ok(Action::requeue(IDLE));
+        };
+        let pass = std::panic::AssertUnwindSafe(pass(&ctx, &scope, connection, &written));
+        let result = pass
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| Err(KubeError::Failed("the pass panicked".into())));
+        match result {
+            Ok(wait) => Ok(Action::requeue(wait)),
+            Err(KubeError::Gone) => Ok(Action::await_change()),
+            Err(error) => {
+                if !matches!(error, KubeError::Conflict) {
+                    tracing::warn!(connection = connection.name_any(), namespace = connection.namespace(), %error, "pass over a connection failed");
+                }
+                Err(error.into())
+            }
+        }
+    }
+    .boxed()
+}
+
+async fn pass(
+    ctx: &Context,
+    scope: &Scope,
+    connection: &VendorConnection,
+    written: &Written,
+) -> Result<Duration, KubeError> {
+    let count = guard(ctx, scope, connection).await?;
+    if connection.metadata.deletion_timestamp.is_some() && count == 0 {
+        return Ok(IDLE);
+    }
+    let ready = ready(ctx, scope, connection).await?;
+    let before = connection.status.clone().unwrap_or_default();
+    let condition = |reason: Reason, message: &str, status: &str| {
+        report::condition(
+            ConditionType::Ready,
+            status,
+            reason,
+            message,
+            connection.metadata.generation.unwrap_or_default(),
+            &before.conditions,
+            pace::now(),
+        )
+    };
+    let after = VendorConnectionStatus {
+        observed_generation: connection.metadata.generation,
+        subscriptions: Some(count),
+        conditions: vec![match ready {
+            // What an earlier process learnt stands until a call says otherwise.
+            Ok((Reason::Configured, _)) if learnt(&before, connection) => {
+                before.conditions[0].clone()
+            }
+            Ok((reason, message)) => condition(reason, message, "True"),
+            Err((reason, message)) => condition(reason, &message, "False"),
+        }],
+    };
+    write(ctx, connection, &before, &after, written).await
+}
+
+/// Keeps the finalizers where tenants are and drops them where none are left; says how many
+/// Subscriptions may have one.
+async fn guard(
+    ctx: &Context,
+    scope: &Scope,
+    connection: &VendorConnection,
+) -> Result<i64, KubeError> {
+    let (namespace, name) = (
+        connection.namespace().unwrap_or_default(),
+        connection.name_any(),
+    );
+    let link = ctx.links.get(&namespace, &name);
+    // No pass is between this connection's finalizer and its Subscription's own while we count.
+    let mut protected = link.protected.write().await;
+    let count = count(ctx, scope, &namespace, &name);
+    if count == 0 {
+        *protected = false;
+    }
+    if count > 0 && connection.metadata.deletion_timestamp.is_none() {
+        ctx.cluster
+            .set_finalizer(connection, finalizers::IN_USE, true)
+            .await?;
+    }
+    guard_secrets(ctx, scope, &namespace).await?;
+    if count == 0 {
+        // The Secret first: a connection without its Secret could not end its tenants.
+        ctx.cluster
+            .set_finalizer(connection, finalizers::IN_USE, false)
+            .await?;
+    }
+    Ok(count)
+}
+
+/// Our finalizer on the Secrets of a namespace that are in use, and on no other.
+async fn guard_secrets(ctx: &Context, scope: &Scope, namespace: &str) -> Result<(), KubeError> {
+    for secret in scope.secrets.state() {
+        if secret.namespace().as_deref() != Some(namespace) {
+            continue;
+        }
+        let name = secret.name_any();
+        let has = secret.finalizers().iter().any(|f| f == finalizers::IN_USE);
+        let wanted = in_use(ctx, scope, namespace, &name);
+        let too_late = wanted && secret.metadata.deletion_timestamp.is_some();
+        if has == wanted || too_late {
+            continue;
+        }
+        // The cache has metadata only, and may be behind.
+        if let Some(secret) = ctx.cluster.secret(namespace, &name).await? {
+            ctx.cluster
+                .set_finalizer(&secret, finalizers::IN_USE, wanted)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a Secret is named by a connection that has Subscriptions.
+fn in_use(ctx: &Context, scope: &Scope, namespace: &str, secret: &str) -> bool {
+    scope.connections.state().iter().any(|c| {
+        c.namespace().as_deref() == Some(namespace)
+            && c.0
+                .as_ref()
+                .is_ok_and(|c| link::secret_name(&c.spec) == Some(secret))
+            && (count(ctx, scope, namespace, &c.name_any()) > 0
+                || ctx
+                    .links
+                    .get(namespace, &c.name_any())
+                    .protected
+                    .try_read()
+                    .is_ok_and(|p| *p))
+    })
+}
+
+/// How many Subscriptions may have a tenant behind this connection.
+fn count(ctx: &Context, scope: &Scope, namespace: &str, connection: &str) -> i64 {
+    let counted = |s: &Subscription| {
+        watches::uses(s, connection)
+            && (s.finalizers().iter().any(|f| f == finalizers::TENANT) || ctx.pace.has_finalizer(s))
+    };
+    let n = scope
+        .subscriptions
+        .state()
+        .iter()
+        .filter(|o| o.meta().namespace.as_deref() == Some(namespace))
+        .filter(|o| match &o.0 {
+            Ok(s) => counted(s),
+            // What cannot be decoded may have a tenant anywhere.
+            Err(invalid) => invalid
+                .metadata
+                .finalizers
+                .iter()
+                .flatten()
+                .any(|f| f == finalizers::TENANT),
+        })
+        .count();
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// Whether the condition that stands is of calls made under this very spec.
+fn learnt(before: &VendorConnectionStatus, connection: &VendorConnection) -> bool {
+    before.conditions.first().is_some_and(|c| {
+        c.observed_generation == connection.metadata.generation
+            && c.reason != Reason::DependencyNotReady.as_str()
+    })
+}
+
+type Ready = Result<(Reason, &'static str), (Reason, String)>;
+
+/// Whether the references resolve, and what the last call said.
+async fn ready(
+    ctx: &Context,
+    scope: &Scope,
+    connection: &VendorConnection,
+) -> Result<Ready, KubeError> {
+    let namespace = connection.namespace().unwrap_or_default();
+    let reference = fulfillment_crds::ConnectionRef {
+        kind: fulfillment_crds::ConnectionKind::VendorConnection,
+        name: connection.name_any(),
+    };
+    let usable = link::usable(ctx, scope, &namespace, &reference).await?;
+    Ok(match usable {
+        Err(trouble) => Err((trouble.reason, trouble.message)),
+        Ok(usable) => match usable.link.health() {
+            Health::Unused => Ok((
+                Reason::Configured,
+                "the references resolve; no call was made yet",
+            )),
+            Health::Answers => Ok((Reason::VendorAnswers, "the vendor answered the last call")),
+            Health::Fails(reason, message) => Err((reason, message)),
+        },
+    })
+}
+
+/// Writes the status where it says something new, and not too often.
+async fn write(
+    ctx: &Context,
+    connection: &VendorConnection,
+    before: &VendorConnectionStatus,
+    after: &VendorConnectionStatus,
+    written: &Written,
+) -> Result<Duration, KubeError> {
+    let uid = connection.uid().unwrap_or_default();
+    let word = |s: &VendorConnectionStatus| {
+        s.conditions
+            .first()
+            // What a vendor says varies with each call; what is missing is news.
+            .map(|c: &Condition| {
+                let missing = c.reason == Reason::DependencyNotReady.as_str();
+                (
+                    c.status.clone(),
+                    c.reason.clone(),
+                    missing.then(|| c.message.clone()),
+                )
+            })
+    };
+    let count = |s: &VendorConnectionStatus| s.subscriptions.unwrap_or(-1);
+    let crossed = (count(before) > 0) != (count(after) > 0) || count(before) < 0;
+    let urgent = crossed || before.observed_generation != after.observed_generation;
+    let pause = if urgent {
+        Duration::ZERO
+    } else if word(before) != word(after) {
+        HEALTH
+    } else if count(before) != count(after) {
+        COUNT
+    } else {
+        return Ok(IDLE);
+    };
+    let last = written
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(&uid)
+        .copied();
+    let left = last.map_or(Duration::ZERO, |at| pause.saturating_sub(at.elapsed()));
+    if !left.is_zero() {
+        return Ok(left);
+    }
+    let namespace = connection.namespace().unwrap_or_default();
+    let patch = json!({"metadata": {"uid": uid, "resourceVersion": connection.resource_version()}, "status": after});
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PatchParams::default()
+    };
+    bounded(
+        ctx.cluster
+            .api::<VendorConnection>(&namespace)
+            .patch_status(&connection.name_any(), &params, &Patch::Merge(patch)),
+    )
+    .await?;
+    written
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(uid, Instant::now());
+    Ok(IDLE)
+}

@@ -1,0 +1,433 @@
+//! The Kubernetes API as the operator uses it: every call bounded in time, none repeated below us,
+//! every write of protocol state a compare-and-swap.
+
+use std::{future::Future, time::Duration};
+
+use fulfillment_crds::{Condition, Subscription, SubscriptionStatus, annotations, finalizers};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::core::v1::{ConfigMap, Namespace, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Client, Config, Resource,
+    api::{ApiResource, DynamicObject, Patch, PatchParams},
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::facts::Intent;
+
+/// How long any call to the API server may take.
+const CALL: Duration = Duration::from_secs(10);
+
+/// The field manager of the operator's writes.
+pub const FIELD_MANAGER: &str = "fulfillment-operator";
+
+/// Why a call to the API server failed.
+#[derive(Debug, thiserror::Error)]
+pub enum KubeError {
+    /// The object has changed: what was decided rests on an old state.
+    #[error("the object has changed meanwhile")]
+    Conflict,
+    /// The object, or what it would stand in, is gone.
+    #[error("the object is gone")]
+    Gone,
+    /// The operator may not do this.
+    #[error("the operator's RBAC does not allow it: {0}")]
+    Forbidden(String),
+    /// Anything else, timeouts included: whether it had an effect is not known.
+    #[error("the Kubernetes API: {0}")]
+    Failed(String),
+}
+
+impl From<kube::Error> for KubeError {
+    fn from(error: kube::Error) -> Self {
+        let kube::Error::Api(status) = &error else {
+            return Self::Failed(error.to_string());
+        };
+        let rejected = status
+            .details
+            .as_ref()
+            .is_some_and(|d| !d.causes.is_empty());
+        match status.code {
+            // A failed `test` of a JSON patch is a 422 without causes; one with causes says that
+            // what we wrote does not fit the schema, which no repetition mends.
+            409 => Self::Conflict,
+            422 if !rejected => Self::Conflict,
+            404 | 410 => Self::Gone,
+            403 => Self::Forbidden(status.message.clone()),
+            code => Self::Failed(format!("{code}: {}", status.message)),
+        }
+    }
+}
+
+/// What must still hold for a status to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// Nothing at all has changed since the object was read.
+    Version(String),
+    /// The intent in the annotation is still this one.
+    Intent(Intent),
+    /// The request in status is still this one.
+    Request(String),
+}
+
+/// The Kubernetes API with bounds.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Cluster")
+    }
+}
+
+impl Cluster {
+    /// Connects with a kubeconfig's or the pod's credentials. kube's own retries re-send any method,
+    /// a create too, and are switched off.
+    ///
+    /// # Errors
+    ///
+    /// Where the configuration cannot be used.
+    pub fn new(mut config: Config) -> Result<Self, kube::Error> {
+        config.default_retry = false;
+        Ok(Self {
+            client: Client::try_from(config)?,
+        })
+    }
+
+    /// The client, for watches.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// A namespaced API.
+    pub fn api<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// One object, or `None`.
+    ///
+    /// # Errors
+    ///
+    /// Everything but 404.
+    pub async fn get<K>(&self, namespace: &str, name: &str) -> Result<Option<K>, KubeError>
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+        K::DynamicType: Default,
+    {
+        if !is_name(name) {
+            // The client puts names into paths as they are: "../../x/secrets/y" would leave the
+            // namespace. Nothing of such a name can exist.
+            return Ok(None);
+        }
+        bounded(self.api::<K>(namespace).get_opt(name)).await
+    }
+
+    /// A Secret, or `None`.
+    ///
+    /// # Errors
+    ///
+    /// Everything but 404.
+    pub async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>, KubeError> {
+        self.get(namespace, name).await
+    }
+
+    /// A ConfigMap, or `None`.
+    ///
+    /// # Errors
+    ///
+    /// Everything but 404.
+    pub async fn config_map(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<ConfigMap>, KubeError> {
+        self.get(namespace, name).await
+    }
+
+    /// Whether a namespace is being deleted: nothing is created in one.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read.
+    pub async fn is_terminating(&self, namespace: &str) -> Result<bool, KubeError> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        match bounded(namespaces.get_opt(namespace)).await {
+            Ok(found) => Ok(found.is_none_or(|ns| ns.metadata.deletion_timestamp.is_some())),
+            // An install without this right learns it from the objects' own deletion.
+            Err(KubeError::Forbidden(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the finalizer and, if given, the intent, in one compare-and-swap.
+    ///
+    /// # Errors
+    ///
+    /// [`KubeError::Conflict`] where the object has changed in any way.
+    pub async fn claim(
+        &self,
+        object: &Subscription,
+        intent: Option<&Intent>,
+    ) -> Result<Subscription, KubeError> {
+        let mut patch = unchanged(object);
+        if let Some(finalizers) = with(object, finalizers::TENANT) {
+            patch.push(json!({"op": "add", "path": "/metadata/finalizers", "value": finalizers}));
+        }
+        if let Some(intent) = intent {
+            let mut annotations = object.metadata.annotations.clone().unwrap_or_default();
+            annotations.insert(annotations::INTENT.into(), encode(intent));
+            patch.push(json!({"op": "add", "path": "/metadata/annotations", "value": annotations}));
+        }
+        self.patch(object, patch).await
+    }
+
+    /// Drops the finalizer, by compare-and-swap.
+    ///
+    /// # Errors
+    ///
+    /// [`KubeError::Conflict`] where the object has changed in any way.
+    pub async fn release(&self, object: &Subscription) -> Result<(), KubeError> {
+        let left: Vec<&String> = object
+            .metadata
+            .finalizers
+            .iter()
+            .flatten()
+            .filter(|name| *name != finalizers::TENANT)
+            .collect();
+        let mut patch = unchanged(object);
+        patch.push(json!({"op": "add", "path": "/metadata/finalizers", "value": left}));
+        match self.patch(object, patch).await {
+            Ok(_) | Err(KubeError::Gone) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the whole status where the guard holds.
+    ///
+    /// # Errors
+    ///
+    /// [`KubeError::Conflict`] where it does not.
+    pub async fn write_status(
+        &self,
+        object: &Subscription,
+        status: &SubscriptionStatus,
+        guard: &Guard,
+    ) -> Result<Subscription, KubeError> {
+        let mut patch =
+            vec![json!({"op": "test", "path": "/metadata/uid", "value": object.metadata.uid})];
+        patch.push(match guard {
+            Guard::Version(version) => {
+                json!({"op": "test", "path": "/metadata/resourceVersion", "value": version})
+            }
+            Guard::Intent(intent) => json!({
+                "op": "test",
+                "path": format!("/metadata/annotations/{}", annotations::INTENT.replace('/', "~1")),
+                "value": encode(intent),
+            }),
+            Guard::Request(id) => json!({"op": "test", "path": "/status/request/id", "value": id}),
+        });
+        patch.push(json!({"op": "add", "path": "/status", "value": status}));
+        let (namespace, name) = key(object);
+        let patch = json_patch(patch)?;
+        bounded(
+            self.api::<Subscription>(namespace)
+                .patch_status(name, &params(), &patch),
+        )
+        .await
+    }
+
+    /// Says on an object that it cannot be decoded; no write where it says so already.
+    ///
+    /// # Errors
+    ///
+    /// Where the API server fails.
+    pub async fn report_invalid(&self, meta: &ObjectMeta, why: &str) -> Result<(), KubeError> {
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
+        let name = meta.name.as_deref().unwrap_or_default();
+        let resource = ApiResource::erase::<Subscription>(&());
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), namespace, &resource);
+        let Some(found) = bounded(api.get_opt(name)).await? else {
+            return Ok(());
+        };
+        let known = found
+            .data
+            .pointer("/status/conditions")
+            .cloned()
+            .unwrap_or_default();
+        let before: Vec<Condition> = serde_json::from_value(known).unwrap_or_default();
+        let generation = meta.generation.unwrap_or_default();
+        let after = crate::report::invalid(generation, why, &before, crate::pace::now());
+        if after == before {
+            return Ok(());
+        }
+        let patch = json!({"status": {"observedGeneration": generation, "conditions": after}});
+        bounded(api.patch_status(name, &params(), &Patch::Merge(patch))).await?;
+        Ok(())
+    }
+
+    async fn patch(
+        &self,
+        object: &Subscription,
+        patch: Vec<Value>,
+    ) -> Result<Subscription, KubeError> {
+        let (namespace, name) = key(object);
+        let patch = json_patch(patch)?;
+        bounded(
+            self.api::<Subscription>(namespace)
+                .patch(name, &params(), &patch),
+        )
+        .await
+    }
+
+    /// Adds or removes a finalizer of any object, by compare-and-swap; no write where there is
+    /// nothing to change.
+    ///
+    /// # Errors
+    ///
+    /// [`KubeError::Conflict`] where the object has changed in any way.
+    pub async fn set_finalizer<K>(
+        &self,
+        object: &K,
+        finalizer: &str,
+        present: bool,
+    ) -> Result<(), KubeError>
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+        K::DynamicType: Default,
+    {
+        let meta = object.meta();
+        let has = meta
+            .finalizers
+            .iter()
+            .flatten()
+            .any(|name| name == finalizer);
+        if has == present {
+            return Ok(());
+        }
+        let mut finalizers: Vec<String> = meta.finalizers.clone().unwrap_or_default();
+        finalizers.retain(|name| name != finalizer);
+        if present {
+            finalizers.push(finalizer.to_owned());
+        }
+        let patch = json_patch(vec![
+            json!({"op": "test", "path": "/metadata/uid", "value": meta.uid}),
+            json!({"op": "test", "path": "/metadata/resourceVersion", "value": meta.resource_version}),
+            json!({"op": "add", "path": "/metadata/finalizers", "value": finalizers}),
+        ])?;
+        let namespace = meta.namespace.as_deref().unwrap_or_default();
+        let name = meta.name.as_deref().unwrap_or_default();
+        match bounded(self.api::<K>(namespace).patch(name, &params(), &patch)).await {
+            Ok(_) => Ok(()),
+            Err(KubeError::Gone) if !present => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Runs a call within its bound.
+///
+/// # Errors
+///
+/// The call's own, and [`KubeError::Failed`] where it takes too long.
+pub async fn bounded<T>(
+    call: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, KubeError> {
+    match tokio::time::timeout(CALL, call).await {
+        Ok(result) => result.map_err(KubeError::from),
+        Err(_) => Err(KubeError::Failed(format!(
+            "no answer within {} s",
+            CALL.as_secs()
+        ))),
+    }
+}
+
+/// Whether an object can have this name (a DNS subdomain, RFC 1123).
+fn is_name(name: &str) -> bool {
+    let label = |label: &str| {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        !label.is_empty()
+            && label.bytes().all(plain)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+/// An intent as it stands in the annotation.
+pub fn encode(intent: &Intent) -> String {
+    serde_json::to_string(intent).unwrap_or_default()
+}
+
+/// The intent in the annotation; a mangled one is treated as none, which costs a 409 and no tenant.
+pub fn intent(object: &Subscription) -> Option<Intent> {
+    let text = object
+        .metadata
+        .annotations
+        .as_ref()?
+        .get(annotations::INTENT)?;
+    serde_json::from_str(text).ok()
+}
+
+fn params() -> PatchParams {
+    PatchParams {
+        field_manager: Some(FIELD_MANAGER.into()),
+        ..PatchParams::default()
+    }
+}
+
+fn key(object: &Subscription) -> (&str, &str) {
+    (
+        object.metadata.namespace.as_deref().unwrap_or_default(),
+        object.metadata.name.as_deref().unwrap_or_default(),
+    )
+}
+
+fn unchanged(object: &Subscription) -> Vec<Value> {
+    vec![
+        json!({"op": "test", "path": "/metadata/uid", "value": object.metadata.uid}),
+        json!({"op": "test", "path": "/metadata/resourceVersion", "value": object.metadata.resource_version}),
+    ]
+}
+
+/// The finalizers with this one added, or `None` where it is there.
+fn with(object: &Subscription, finalizer: &str) -> Option<Vec<String>> {
+    let mut finalizers = object.metadata.finalizers.clone().unwrap_or_default();
+    if finalizers.iter().any(|name| name == finalizer) {
+        return None;
+    }
+    finalizers.push(finalizer.to_owned());
+    Some(finalizers)
+}
+
+fn json_patch(operations: Vec<Value>) -> Result<Patch<()>, KubeError> {
+    serde_json::from_value(Value::Array(operations))
+        .map(Patch::Json)
+        .map_err(|e| KubeError::Failed(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_name;
+
+    #[test]
+    fn only_names_that_objects_can_have_reach_a_path() {
+        for name in ["a", "a-b.c1", "0"] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in [
+            "", "..", ".", "a/b", "../x", "a?b", "a%2fb", "A", "-a", "a-", "a..b", "a b",
+        ] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! How a request moves: refused, undelivered, unknown, finished.
+
+use fulfillment_crds::{RequestStatus, RequestType, SubscriptionState, Time};
+
+use super::*;
+use crate::{facts::Facts, vendor::VendorError};
+
+/// A 4xx: failed, or an inquiry where the body names parameters.
+pub(super) fn refused(f: &mut Facts, error: &VendorError) {
+    if error.parameters.is_empty() {
+        failed(f, &code(error), &error.message);
+    } else {
+        inquire(f, &error.message, &error.parameters);
+    }
+}
+
+pub(super) fn failed(f: &mut Facts, reason: &str, message: &str) {
+    if f.ledger
+        .request
+        .as_ref()
+        .is_some_and(|r| r.type_ == RequestType::Purchase)
+    {
+        f.ledger.state = Some(SubscriptionState::Terminated);
+    }
+    finish(f, RequestStatus::Failed, reason, message);
+}
+
+/// The send failed for certain: the request waits for its next one.
+pub(super) fn undeliver(f: &mut Facts, error: &VendorError) {
+    if let Some(request) = &mut f.ledger.request {
+        request.reason = error.reason().as_str().into();
+        request.message.clone_from(&error.message);
+    }
+}
+
+pub(super) fn unknown(f: &mut Facts, reason: &str, message: &str) {
+    if let Some(request) = &mut f.ledger.request {
+        request.status = RequestStatus::Unknown;
+        reason.clone_into(&mut request.reason);
+        message.clone_into(&mut request.message);
+    }
+}
+
+/// The request is decided: the newest entry of the history.
+pub(super) fn finish(f: &mut Facts, status: RequestStatus, reason: &str, message: &str) {
+    let Some(request) = &mut f.ledger.request else {
+        return;
+    };
+    request.status = status;
+    reason.clone_into(&mut request.reason);
+    if !message.is_empty() {
+        message.clone_into(&mut request.message);
+    }
+    request.finished_at = Some(Time(f.clock.now));
+    f.ledger.history.insert(0, request.clone());
+    f.ledger.history.truncate(HISTORY);
+    f.pass.finished.push(request.clone());
+}
+
+pub(super) fn code(error: &VendorError) -> String {
+    if error.code.is_empty() {
+        error
+            .status
+            .map_or_else(String::new, |status| format!("HTTP{status}"))
+    } else {
+        error.code.clone()
+    }
+}

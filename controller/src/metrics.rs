@@ -1,0 +1,194 @@
+//! Metrics, all beginning with `fulfillment_`. Labels are bounded: none names a single object but
+//! the connection.
+
+use std::time::Duration;
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+
+/// Labels of a vendor call.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct VendorCall {
+    connection: String,
+    operation: &'static str,
+    code: String,
+}
+
+/// Labels of a finished request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Finished {
+    r#type: &'static str,
+    status: &'static str,
+}
+
+/// One label.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Outcome {
+    outcome: &'static str,
+}
+
+/// One label.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Field {
+    field: &'static str,
+}
+
+/// Labels of the gauge over all Subscriptions.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Standing {
+    state: String,
+    ready: String,
+}
+
+/// All metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    calls: Family<VendorCall, Counter>,
+    call_seconds: Histogram,
+    requests: Family<Finished, Counter>,
+    ready_seconds: Histogram,
+    passes: Family<Outcome, Counter>,
+    pass_seconds: Histogram,
+    subscriptions: Family<Standing, Gauge>,
+    drift: Family<Field, Counter>,
+    unknown: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("fulfillment");
+        let calls = Family::default();
+        let requests = Family::default();
+        let passes = Family::default();
+        let subscriptions = Family::default();
+        let drift = Family::default();
+        let unknown = Gauge::default();
+        // From a local answer to the longest call a connection may allow.
+        let call_seconds = Histogram::new(exponential_buckets(0.005, 2.0, 16));
+        // From a synchronous purchase to a vendor's working day.
+        let ready_seconds = Histogram::new(exponential_buckets(0.05, 3.0, 13));
+        let pass_seconds = Histogram::new(exponential_buckets(0.0005, 3.0, 12));
+        registry.register("vendor_requests", "Calls to vendors", calls.clone());
+        registry.register(
+            "vendor_request_duration_seconds",
+            "Time of a vendor call",
+            call_seconds.clone(),
+        );
+        registry.register(
+            "requests",
+            "Finished fulfillment requests",
+            requests.clone(),
+        );
+        registry.register(
+            "time_to_ready_seconds",
+            "From an object's creation to its first Ready",
+            ready_seconds.clone(),
+        );
+        registry.register("reconcile", "Passes by how they ended", passes.clone());
+        registry.register(
+            "reconcile_duration_seconds",
+            "Time of a pass",
+            pass_seconds.clone(),
+        );
+        registry.register(
+            "subscriptions",
+            "Subscriptions by state and readiness",
+            subscriptions.clone(),
+        );
+        registry.register("drift", "Differences found at vendors", drift.clone());
+        registry.register(
+            "create_outcome_unknown",
+            "Subscriptions held for a person's answer",
+            unknown.clone(),
+        );
+        Self {
+            registry,
+            calls,
+            call_seconds,
+            requests,
+            ready_seconds,
+            passes,
+            pass_seconds,
+            subscriptions,
+            drift,
+            unknown,
+        }
+    }
+}
+
+impl Metrics {
+    /// A vendor call ended: an HTTP status, or the word for why there is none.
+    pub fn called(&self, connection: &str, operation: &'static str, code: String, took: Duration) {
+        self.calls
+            .get_or_create(&VendorCall {
+                connection: connection.into(),
+                operation,
+                code,
+            })
+            .inc();
+        self.call_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A request was decided.
+    pub fn finished(&self, request: &fulfillment_crds::Request) {
+        self.requests
+            .get_or_create(&Finished {
+                r#type: request.type_.as_str(),
+                status: request.status.as_str(),
+            })
+            .inc();
+    }
+
+    /// An object is Ready for the first time.
+    pub fn ready(&self, after_seconds: i64) {
+        #[expect(clippy::cast_precision_loss, reason = "a metric")]
+        self.ready_seconds.observe(after_seconds.max(0) as f64);
+    }
+
+    /// A pass ended.
+    pub fn passed(&self, outcome: &'static str, took: Duration) {
+        self.passes.get_or_create(&Outcome { outcome }).inc();
+        self.pass_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A difference was found; limits share one label, as their names are the users'.
+    pub fn drifted(&self, field: &str) {
+        let field = if field.starts_with("limits.") {
+            "limits"
+        } else {
+            "state"
+        };
+        self.drift.get_or_create(&Field { field }).inc();
+    }
+
+    /// The standing of all Subscriptions, as (state, ready) of each, and how many are held.
+    pub fn standing(&self, all: impl Iterator<Item = (String, String)>, held: usize) {
+        self.subscriptions.clear();
+        for (state, ready) in all {
+            self.subscriptions
+                .get_or_create(&Standing { state, ready })
+                .inc();
+        }
+        self.unknown.set(i64::try_from(held).unwrap_or(i64::MAX));
+    }
+
+    /// All metrics as text.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice: writing into a String does not fail.
+    pub fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}

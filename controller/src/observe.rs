@@ -1,0 +1,345 @@
+//! Gathers everything a decision rests on. (client required) The vendor is not asked here: what
+//! status remembers is the observation until the planner wants a read.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use fulfillment_crds::{
+    IdentityMode, OnMissing, OnUnknownOutcome, Subscription, annotations, finalizers,
+};
+use k8s_openapi::jiff::SignedDuration;
+use kube::Resource;
+use secrecy::SecretString;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+
+use crate::{
+    controller::{Context, Scope},
+    facts::{Clock, Desired, Facts, ObjectFacts, Pass, Resolution, Rules, Trouble},
+    inputs,
+    kubernetes::{self, Guard, KubeError},
+    ledger,
+    link::{self, Usable},
+    outputs,
+    pace::{self, Intervals},
+    plan,
+    vendor::{Order, budget::Slot},
+};
+
+/// A pass in progress: the facts, and the means to act on them.
+#[derive(Debug)]
+pub struct Seen {
+    /// The object as last read or written.
+    pub object: Arc<Subscription>,
+    /// Everything a decision rests on.
+    pub facts: Facts,
+    /// The way to the vendor, where there is one.
+    pub usable: Option<Usable>,
+    /// What a create or change carries.
+    pub order: Order,
+    /// The intervals this object is paced by.
+    pub intervals: Intervals,
+    /// The right to call the vendor.
+    pub slot: Option<(Slot, OwnedSemaphorePermit)>,
+    /// Until when a create may be sent.
+    pub deadline: Option<Instant>,
+    /// What must still hold when a vendor's answer is recorded.
+    pub guard: Option<Guard>,
+    /// Sensitive parameters the vendor sent in this pass, and of which tenant.
+    pub sensitive: Option<(String, BTreeMap<String, SecretString>)>,
+    /// The vendor was called.
+    pub called: bool,
+    /// When the vendor wants to be asked again.
+    pub retry_after: Option<Duration>,
+}
+
+/// Gathers the facts of one object.
+///
+/// # Errors
+///
+/// Where the API server fails; a missing dependency is no error but a fact.
+pub async fn observe(
+    ctx: &Context,
+    scope: &Scope,
+    object: Arc<Subscription>,
+) -> Result<Seen, KubeError> {
+    let meta = &object.metadata;
+    let spec = &object.spec;
+    let namespace = meta.namespace.clone().unwrap_or_default();
+    let name = meta.name.clone().unwrap_or_default();
+    let uid = meta.uid.clone().unwrap_or_default();
+    let deleting = meta.deletion_timestamp.is_some();
+
+    let mut ledger = object.status.clone().unwrap_or_default();
+    ledger.conditions.clear();
+
+    let found = link::usable(ctx, scope, &namespace, &spec.connection_ref).await?;
+    let (usable, mut trouble) = match found {
+        Ok(usable) => (Some(usable), None),
+        Err(trouble) => (None, Some(trouble)),
+    };
+    let parameters = match inputs::resolve(&ctx.cluster, &namespace, &spec.parameters).await? {
+        Ok(parameters) => parameters,
+        Err(why) => {
+            // What is being deleted needs no parameters.
+            if !deleting {
+                trouble = trouble.or(Some(why));
+            }
+            inputs::Inputs::default()
+        }
+    };
+    if !deleting && trouble.is_none() {
+        trouble = output_conflict(scope, &object);
+    }
+
+    let external_id = spec
+        .external_id
+        .clone()
+        .unwrap_or_else(|| ctx.key.external_id(&namespace, &name));
+    let inputs = ctx.key.inputs_hash(&parameters.values);
+    let intervals = intervals(ctx, &object, usable.as_ref());
+    let mut facts = Facts {
+        object: object_facts(&object, &ledger),
+        desired: Desired {
+            state: spec.state,
+            limits: spec.limits.clone(),
+            inputs,
+            external_id: external_id.clone(),
+            claimed: spec.external_id.is_some(),
+            deletion: spec.deletion_policy,
+        },
+        ledger,
+        intent: kubernetes::intent(&object),
+        rules: rules(usable.as_ref()),
+        trouble,
+        clock: Clock::default(),
+        pass: Pass {
+            request_id: request_id(),
+            ..Pass::default()
+        },
+    };
+    facts.pass.note = taken(ctx, scope, &object, &facts, usable.as_ref());
+    facts.clock = clock(
+        ctx,
+        scope,
+        &object,
+        &uid,
+        &facts,
+        usable.as_ref(),
+        &intervals,
+    );
+    let guard = facts
+        .ledger
+        .request
+        .as_ref()
+        .map(|r| Guard::Request(r.id.clone()));
+    Ok(Seen {
+        order: Order {
+            external_id,
+            product: spec.product.clone(),
+            limits: spec.limits.clone(),
+            parameters: parameters.values,
+            secrets: parameters.secrets,
+        },
+        object: Arc::clone(&object),
+        facts,
+        usable,
+        intervals,
+        slot: None,
+        deadline: None,
+        guard,
+        sensitive: None,
+        called: false,
+        retry_after: None,
+    })
+}
+
+fn object_facts(
+    object: &Subscription,
+    ledger: &fulfillment_crds::SubscriptionStatus,
+) -> ObjectFacts {
+    let meta = &object.metadata;
+    let annotation = |name: &str| meta.annotations.as_ref().and_then(|all| all.get(name));
+    ObjectFacts {
+        generation: meta.generation.unwrap_or_default(),
+        deleting: meta.deletion_timestamp.is_some(),
+        finalized: meta
+            .finalizers
+            .iter()
+            .flatten()
+            .any(|name| name == finalizers::TENANT),
+        paused: annotation(annotations::PAUSED).is_some_and(|value| value == "true"),
+        requested_at: annotation(annotations::REQUESTED_AT)
+            .map(|token| token.chars().take(256).collect::<String>())
+            .filter(|token| {
+                !token.is_empty() && ledger.last_handled_reconcile_at.as_ref() != Some(token)
+            }),
+        resolution: annotation(annotations::RESOLVE_CREATE).and_then(|text| resolution(text)),
+    }
+}
+
+/// `adopt:<tenantId>` or `none:<request id>`.
+fn resolution(text: &str) -> Option<Resolution> {
+    match text.trim().split_once(':') {
+        Some(("adopt", id)) if !id.is_empty() => Some(Resolution::Adopt(id.into())),
+        Some(("none", id)) if !id.is_empty() => Some(Resolution::None(id.into())),
+        Some(_) | None => None,
+    }
+}
+
+fn rules(usable: Option<&Usable>) -> Rules {
+    let spec = usable.map(|usable| &usable.connection.spec);
+    Rules {
+        mode: spec.map_or(IdentityMode::default(), |spec| spec.identity.mode),
+        on_missing: spec.map_or(OnMissing::default(), |spec| spec.policies.on_missing),
+        on_unknown: spec.map_or(OnUnknownOutcome::default(), |spec| {
+            spec.policies.on_unknown_outcome
+        }),
+    }
+}
+
+fn intervals(ctx: &Context, object: &Subscription, usable: Option<&Usable>) -> Intervals {
+    let polling = usable
+        .map(|usable| usable.connection.spec.polling.clone())
+        .unwrap_or_default();
+    Intervals {
+        drift: object.spec.interval.unwrap_or(polling.interval).into(),
+        pending: polling.pending.into(),
+        settle: ctx.settings.settle,
+        jitter: ctx.settings.jitter,
+    }
+}
+
+fn clock(
+    ctx: &Context,
+    scope: &Scope,
+    object: &Subscription,
+    uid: &str,
+    facts: &Facts,
+    usable: Option<&Usable>,
+    intervals: &Intervals,
+) -> Clock {
+    let now = pace::now();
+    let pending = facts
+        .ledger
+        .request
+        .as_ref()
+        .filter(|r| ledger::awaiting_vendor(r));
+    let deadline: Option<Duration> =
+        usable.map(|usable| usable.connection.spec.timeouts.provisioning.into());
+    let overdue = pending.is_some_and(|r| match (&r.started_at, deadline) {
+        (Some(began), Some(deadline)) => {
+            now.duration_since(began.0)
+                > SignedDuration::try_from(deadline).unwrap_or(SignedDuration::MAX)
+        }
+        (Some(_) | None, _) => false,
+    });
+    let intent = facts.intent.clone().or_else(|| plan::open_create(facts));
+    let output = object.spec.output_secret_name.as_deref();
+    let kept = output.is_some_and(|name| {
+        scope
+            .secret(
+                object.metadata.namespace.as_deref().unwrap_or_default(),
+                name,
+            )
+            .is_some()
+    });
+    let lost = ctx.pace.output_lost(uid, kept);
+    let newer = facts.ledger.observed_generation != Some(facts.object.generation);
+    let owed = output.is_some() && !kept && facts.ledger.tenant_id.is_some() && (newer || lost);
+    let due = ctx.pace.due(
+        uid,
+        &fingerprint(object, facts, usable),
+        intent.as_ref(),
+        pending.is_some(),
+        intervals,
+    );
+    Clock {
+        now,
+        backing_off: due.backing_off,
+        // Without a read there is nothing to fill a missing output Secret with.
+        read_due: due.read || owed,
+        settled: due.settled,
+        overdue,
+        missing_confirmed: due.missing_confirmed,
+    }
+}
+
+/// Why the tenant a person names cannot be this Subscription's: another one holds it.
+fn taken(
+    ctx: &Context,
+    scope: &Scope,
+    object: &Subscription,
+    facts: &Facts,
+    usable: Option<&Usable>,
+) -> Option<String> {
+    let (Some(Resolution::Adopt(tenant)), Some(usable)) = (&facts.object.resolution, usable) else {
+        return None;
+    };
+    let url = &usable.connection.spec.url;
+    let holder = scope.subscriptions.state().into_iter().find(|other| {
+        let Ok(other) = &other.0 else {
+            return false;
+        };
+        let other = ctx.pace.newest(&Arc::new(other.clone()));
+        let namespace = other.metadata.namespace.as_deref().unwrap_or_default();
+        other.metadata.uid != object.metadata.uid
+            && other.status.as_ref().and_then(|s| s.tenant_id.as_ref()) == Some(tenant)
+            && scope
+                .connection(namespace, &other.spec.connection_ref.name)
+                .is_some_and(|c| c.is_ok_and(|c| c.spec.url == *url))
+    })?;
+    Some(format!(
+        "tenant {tenant} belongs to Subscription {}/{} already",
+        holder.meta().namespace.as_deref().unwrap_or_default(),
+        holder.meta().name.as_deref().unwrap_or_default()
+    ))
+}
+
+/// Everything whose change ends a back-off at once. Contents, not versions: our own finalizer on a
+/// Secret changes its version and nothing else.
+fn fingerprint(object: &Subscription, facts: &Facts, usable: Option<&Usable>) -> String {
+    let annotation = |name: &str| {
+        let annotations = object.metadata.annotations.as_ref();
+        annotations
+            .and_then(|all| all.get(name))
+            .cloned()
+            .unwrap_or_default()
+    };
+    [
+        facts.object.generation.to_string(),
+        annotation(annotations::REQUESTED_AT),
+        annotation(annotations::RESOLVE_CREATE),
+        annotation(annotations::PAUSED),
+        facts.desired.inputs.clone().unwrap_or_default(),
+        usable
+            .map(|usable| usable.fingerprint.clone())
+            .unwrap_or_default(),
+    ]
+    .join("\n")
+}
+
+/// A Secret stands where the output should go, and it is not ours.
+fn output_conflict(scope: &Scope, object: &Subscription) -> Option<Trouble> {
+    let name = object.spec.output_secret_name.as_deref()?;
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    let found = scope.secret(namespace, name)?;
+    (!outputs::is_ours(&found.metadata, object.metadata.uid.as_deref()))
+        .then(|| output_trouble(name))
+}
+
+/// The trouble of an output Secret that is not ours.
+pub fn output_trouble(name: &str) -> Trouble {
+    Trouble {
+        reason: fulfillment_crds::Reason::OutputSecretConflict,
+        message: format!(
+            "Secret {name} exists and was not made for this Subscription: set another outputSecretName, or delete that Secret"
+        ),
+    }
+}
+
+/// 80 random bits, as text.
+fn request_id() -> String {
+    let mut bytes = [0u8; 10];
+    // Without randomness an id repeats at worst; it is no secret, and every write is guarded by uid.
+    let _ = getrandom::fill(&mut bytes);
+    data_encoding::BASE32_NOPAD.encode(&bytes).to_lowercase()
+}

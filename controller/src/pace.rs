@@ -1,0 +1,476 @@
+//! When to look again. Kept in memory only: losing it costs time, never safety, so nothing here is
+//! written to the cluster. Also the one place that reads a clock.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use fulfillment_crds::{Subscription, finalizers};
+use k8s_openapi::jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::{facts::Intent, plan::Rest};
+
+/// The first wait after a failure.
+const BACKOFF_FIRST: Duration = Duration::from_secs(1);
+/// The longest wait after failures.
+const BACKOFF_MOST: Duration = Duration::from_secs(300);
+/// The longest wait after failures of the API server.
+const STUMBLE_MOST: Duration = Duration::from_secs(30);
+/// How long a tenant must be missing before it is believed.
+const MISSING_GRACE: Duration = Duration::from_secs(2);
+/// How often something is looked at again that only an event can change.
+const IDLE: Duration = Duration::from_secs(600);
+/// How often a missing dependency is looked at again, should its event be lost.
+const DEPENDENCY: Duration = Duration::from_secs(60);
+
+/// The wall clock, to whole seconds as Kubernetes writes times.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the wall clock"
+)]
+pub fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+/// A number from 0 up to 1 that nobody can guess or needs to repeat.
+pub fn random() -> f64 {
+    f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
+}
+
+/// The memory of one object's pace.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// What a back-off rests on; when it changes, the back-off is over.
+    fingerprint: String,
+    failures: u32,
+    /// Passes in a row that the API server failed.
+    stumbles: u32,
+    not_before: Option<Instant>,
+    next_read: Option<Instant>,
+    intent: Option<(String, i64, Instant)>,
+    missing_since: Option<Instant>,
+    /// Its output Secret was there.
+    output: bool,
+    unverified_since: Option<Timestamp>,
+    /// The object as this process wrote it last: newer than the cache until the watch catches up.
+    written: Option<Arc<Subscription>>,
+    /// What it wrote holds changes of others that no pass has seen.
+    news: bool,
+    /// A mutation's outcome was unknown; an early read sees what landed late.
+    verify_at: Option<Instant>,
+}
+
+/// The intervals an object is paced by.
+#[derive(Clone, Copy, Debug)]
+pub struct Intervals {
+    /// To find drift.
+    pub drift: Duration,
+    /// While a request is pending.
+    pub pending: Duration,
+    /// After which no earlier create can land.
+    pub settle: Duration,
+    /// How much `drift` varies, in percent.
+    pub jitter: u8,
+}
+
+/// What the clock says of one object, for the planner.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Due {
+    /// The back-off still runs.
+    pub backing_off: bool,
+    /// A read is due.
+    pub read: bool,
+    /// No earlier create can still land.
+    pub settled: bool,
+    /// The tenant has been missing long enough to believe it.
+    pub missing_confirmed: bool,
+}
+
+/// The pace of all objects, by uid.
+#[derive(Debug, Default)]
+pub struct Pace(Mutex<HashMap<String, Memory>>);
+
+impl Pace {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Memory>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets an object that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
+
+    /// The newer of the cached object and what this process wrote.
+    pub fn newest(&self, cached: &Arc<Subscription>) -> Arc<Subscription> {
+        let uid = cached.metadata.uid.clone().unwrap_or_default();
+        let mut all = self.lock();
+        let Some(memory) = all.get_mut(&uid) else {
+            return Arc::clone(cached);
+        };
+        match &memory.written {
+            Some(written) if version(written) > version(cached) => Arc::clone(written),
+            Some(_) => {
+                memory.written = None;
+                Arc::clone(cached)
+            }
+            None => Arc::clone(cached),
+        }
+    }
+
+    /// Whether this is exactly what this process wrote last: its echo is no news.
+    pub fn is_echo(&self, object: &Subscription) -> bool {
+        let uid = object.metadata.uid.as_deref().unwrap_or_default();
+        self.lock().get(uid).is_some_and(|memory| {
+            let written = memory.written.as_ref();
+            !memory.news && written.is_some_and(|written| version(written) >= version(object))
+        })
+    }
+
+    /// Remembers what this process wrote; `news` says that others had changed it meanwhile, so that
+    /// its echo must not be passed over.
+    pub fn wrote(&self, uid: &str, object: Arc<Subscription>, news: bool) {
+        let mut all = self.lock();
+        let memory = all.entry(uid.to_owned()).or_default();
+        memory.written = Some(object);
+        memory.news = news;
+    }
+
+    /// Says what is due, and begins to remember an object on first sight. After a restart, reads
+    /// are spread over the interval instead of fired at once; `pending` says which interval.
+    pub fn due(
+        &self,
+        uid: &str,
+        fingerprint: &str,
+        intent: Option<&Intent>,
+        pending: bool,
+        intervals: &Intervals,
+    ) -> Due {
+        let now = Instant::now();
+        let mut all = self.lock();
+        let known = all.contains_key(uid);
+        let memory = all.entry(uid.to_owned()).or_default();
+        if memory.fingerprint != fingerprint {
+            fingerprint.clone_into(&mut memory.fingerprint);
+            memory.failures = 0;
+            memory.not_before = None;
+        }
+        if !known || memory.next_read.is_none() {
+            let spread = if pending {
+                intervals.pending
+            } else {
+                intervals.drift
+            };
+            memory.next_read = Some(now + spread.mul_f64(random()));
+        }
+        if let Some(intent) = intent {
+            let seen = memory
+                .intent
+                .as_ref()
+                .is_some_and(|(id, attempt, _)| *id == intent.id && *attempt == intent.attempt);
+            if !seen {
+                memory.intent = Some((intent.id.clone(), intent.attempt, now));
+            }
+        }
+        let past = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        Due {
+            backing_off: memory.not_before.is_some_and(|at| at > now),
+            read: past(memory.next_read) || past(memory.verify_at),
+            settled: memory
+                .intent
+                .as_ref()
+                .is_none_or(|(_, _, since)| now.duration_since(*since) >= intervals.settle),
+            missing_confirmed: memory
+                .missing_since
+                .is_some_and(|since| now.duration_since(since) >= MISSING_GRACE),
+        }
+    }
+
+    /// Whether an output Secret that was there is gone; `true` until a read has followed.
+    pub fn output_lost(&self, uid: &str, kept: bool) -> bool {
+        let mut all = self.lock();
+        let Some(memory) = all.get_mut(uid) else {
+            return false;
+        };
+        memory.output |= kept;
+        memory.output && !kept
+    }
+
+    /// Since when an object in sync could not be verified.
+    pub fn unverified_since(&self, uid: &str, now: Timestamp) -> Timestamp {
+        *self
+            .lock()
+            .entry(uid.to_owned())
+            .or_default()
+            .unverified_since
+            .get_or_insert(now)
+    }
+
+    /// Whether this process has put the finalizer on it, though the cache may not know yet.
+    pub fn has_finalizer(&self, object: &Subscription) -> bool {
+        let uid = object.metadata.uid.as_deref().unwrap_or_default();
+        self.lock()
+            .get(uid)
+            .and_then(|memory| memory.written.as_ref())
+            .is_some_and(|written| {
+                version(written) > version(object)
+                    && written
+                        .metadata
+                        .finalizers
+                        .iter()
+                        .flatten()
+                        .any(|f| f == finalizers::TENANT)
+            })
+    }
+
+    /// A pass could not be carried through: how long until it is repeated.
+    pub fn stumbled(&self, uid: &str, conflict: bool) -> Duration {
+        if conflict {
+            return Duration::from_millis(20).mul_f64(1.0 + random());
+        }
+        let mut all = self.lock();
+        let memory = all.entry(uid.to_owned()).or_default();
+        memory.stumbles = memory.stumbles.saturating_add(1);
+        backoff(memory.stumbles).min(STUMBLE_MOST)
+    }
+
+    /// Makes a read due at the next pass.
+    pub fn read_soon(&self, uid: &str) {
+        self.lock().entry(uid.to_owned()).or_default().verify_at =
+            Some(Instant::now() + BACKOFF_FIRST);
+    }
+
+    /// Ends a pass: how long to wait before the next one.
+    pub fn rested(&self, uid: &str, end: &End, intervals: &Intervals) -> Duration {
+        let now = Instant::now();
+        let mut all = self.lock();
+        let memory = all.entry(uid.to_owned()).or_default();
+        memory.stumbles = 0;
+        memory.output &= !end.read;
+        if end.read && memory.verify_at.is_some_and(|at| at <= now) {
+            memory.verify_at = None;
+        }
+        if end.unknown_effect {
+            memory.verify_at = Some(now + intervals.settle);
+        }
+        if end.rest != Rest::Unverified {
+            memory.unverified_since = None;
+        }
+        if end.rest != Rest::VerifyMissing {
+            memory.missing_since = None;
+        }
+        let drift_read = || {
+            let jitter = f64::from(intervals.jitter) / 100.0;
+            intervals
+                .drift
+                .mul_f64(1.0 + jitter * (2.0 * random() - 1.0))
+        };
+        let until = |at: Option<Instant>| at.map_or(IDLE, |at| at.saturating_duration_since(now));
+        let wait = match end.rest {
+            Rest::InSync | Rest::Failed | Rest::Held | Rest::Missing => {
+                memory.failures = 0;
+                memory.not_before = None;
+                if end.read || end.called || memory.next_read.is_none_or(|at| at <= now) {
+                    memory.next_read = Some(now + drift_read());
+                }
+                let at = memory.verify_at.into_iter().chain(memory.next_read).min();
+                until(at)
+            }
+            Rest::Pending | Rest::Inquiring | Rest::Overdue => {
+                memory.failures = 0;
+                memory.not_before = None;
+                if end.read || end.called || memory.next_read.is_none_or(|at| at <= now) {
+                    let poll = if end.rest == Rest::Overdue {
+                        BACKOFF_MOST
+                    } else {
+                        intervals.pending
+                    };
+                    memory.next_read = Some(now + end.retry_after.unwrap_or(poll));
+                }
+                until(memory.next_read)
+            }
+            Rest::Terminating if end.failed.is_none() => {
+                if end.read || end.called || memory.next_read.is_none_or(|at| at <= now) {
+                    memory.failures = 0;
+                    memory.next_read = Some(now + end.retry_after.unwrap_or(intervals.pending));
+                }
+                let settled = memory
+                    .intent
+                    .as_ref()
+                    .map(|(_, _, since)| *since + intervals.settle)
+                    .filter(|at| *at > now);
+                until(settled.into_iter().chain(memory.next_read).min())
+            }
+            Rest::Retry | Rest::Drifted | Rest::Unverified | Rest::Terminating => {
+                let wait = backoff(memory.failures).max(end.retry_after.unwrap_or_default());
+                let slowly = end.failed == Some(crate::vendor::Class::Auth);
+                let wait = if slowly {
+                    BACKOFF_MOST.mul_f64(0.5 + 0.5 * random())
+                } else {
+                    wait
+                };
+                memory.failures = memory.failures.saturating_add(1);
+                memory.not_before = Some(now + wait);
+                // What failed may have been a read, or may be answered by one.
+                let at = now + wait;
+                memory.next_read = Some(memory.next_read.map_or(at, |next| next.min(at)));
+                wait
+            }
+            Rest::VerifyMissing => {
+                memory.missing_since.get_or_insert(now);
+                memory.next_read = Some(now + MISSING_GRACE);
+                MISSING_GRACE
+            }
+            Rest::Again => Duration::ZERO,
+            Rest::Unchanged => until(memory.not_before),
+            Rest::Trouble => DEPENDENCY,
+            Rest::Paused | Rest::Gone => IDLE,
+        };
+        // A timer that fires a little early would find nothing due and wait once more.
+        if wait.is_zero() {
+            wait
+        } else {
+            wait + Duration::from_millis(5)
+        }
+    }
+}
+
+/// How a pass ended, as far as the next one's time depends on it.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// How it ended.
+    pub rest: Rest,
+    /// The vendor was read.
+    pub read: bool,
+    /// The vendor was called at all.
+    pub called: bool,
+    /// The class of the call that failed.
+    pub failed: Option<crate::vendor::Class>,
+    /// A mutation may have had an effect.
+    pub unknown_effect: bool,
+    /// When the vendor wants to be asked again.
+    pub retry_after: Option<Duration>,
+}
+
+/// Exponential with full jitter, but never shorter than half the first wait: no hot loop.
+fn backoff(failures: u32) -> Duration {
+    let most = BACKOFF_FIRST
+        .saturating_mul(1u32.checked_shl(failures.min(16)).unwrap_or(u32::MAX))
+        .min(BACKOFF_MOST);
+    most.mul_f64(random()).max(BACKOFF_FIRST / 2)
+}
+
+/// A resource version as a number, which Kubernetes allows to compare within one resource.
+fn version(object: &Subscription) -> u128 {
+    object
+        .metadata
+        .resource_version
+        .as_deref()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVALS: Intervals = Intervals {
+        drift: Duration::from_secs(600),
+        pending: Duration::from_secs(30),
+        settle: Duration::from_secs(220),
+        jitter: 10,
+    };
+
+    fn end(rest: Rest) -> End {
+        End {
+            rest,
+            read: false,
+            called: true,
+            failed: None,
+            unknown_effect: false,
+            retry_after: None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_back_off_grows_is_bounded_and_ends_when_something_changes() {
+        let pace = Pace::default();
+        for failures in 0..40u32 {
+            pace.due("u", "a", None, false, &INTERVALS);
+            let wait = pace.rested("u", &end(Rest::Retry), &INTERVALS);
+            let most = Duration::from_secs(1 << failures.min(9)).min(BACKOFF_MOST);
+            assert!(
+                wait >= BACKOFF_FIRST / 2 && wait <= most + Duration::from_millis(5),
+                "{failures}: {wait:?}"
+            );
+        }
+        assert!(pace.due("u", "a", None, false, &INTERVALS).backing_off);
+        assert!(!pace.due("u", "b", None, false, &INTERVALS).backing_off);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reads_after_a_restart_are_spread_over_the_interval() {
+        let pace = Pace::default();
+        let mut late = 0;
+        for object in 0..200 {
+            let uid = object.to_string();
+            assert!(!pace.due(&uid, "a", None, false, &INTERVALS).read);
+            let wait = pace.rested(
+                &uid,
+                &End {
+                    called: false,
+                    ..end(Rest::InSync)
+                },
+                &INTERVALS,
+            );
+            assert!(wait <= Duration::from_secs(601), "{wait:?}");
+            late += usize::from(wait > Duration::from_secs(300));
+        }
+        assert!(
+            (50..150).contains(&late),
+            "{late} of 200 in the second half"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn settling_counts_from_the_first_sight_of_the_attempt() {
+        let pace = Pace::default();
+        let intent = |attempt| Intent {
+            id: "r".into(),
+            attempt,
+            external_id: "e".into(),
+            body: None,
+            repeated: false,
+            after: None,
+        };
+        let settled = |attempt| {
+            pace.due("u", "a", Some(&intent(attempt)), false, &INTERVALS)
+                .settled
+        };
+        assert!(!settled(1));
+        tokio::time::advance(Duration::from_secs(219)).await;
+        assert!(!settled(1));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(settled(1));
+        assert!(!settled(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_vendors_word_on_when_to_ask_again_is_kept() {
+        let pace = Pace::default();
+        pace.due("u", "a", None, true, &INTERVALS);
+        let asked = End {
+            retry_after: Some(Duration::from_secs(7)),
+            ..end(Rest::Pending)
+        };
+        assert_eq!(pace.rested("u", &asked, &INTERVALS).as_secs(), 7);
+        let throttled = End {
+            retry_after: Some(Duration::from_secs(90)),
+            ..end(Rest::Retry)
+        };
+        assert!(pace.rested("u", &throttled, &INTERVALS) >= Duration::from_secs(90));
+    }
+}

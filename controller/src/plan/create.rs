@@ -1,0 +1,187 @@
+//! Getting a tenant, once: intents, what is open, what only a person can answer.
+
+use fulfillment_crds::{IdentityMode, OnUnknownOutcome, Request, RequestStatus, RequestType};
+
+use super::*;
+use crate::{
+    facts::{Facts, Intent, Read, Resolution},
+    identity,
+    ledger::undelivered,
+};
+
+/// There is no tenant, or a create is open: get one, once.
+pub(super) fn purchase(f: &Facts) -> Step {
+    let last = f
+        .ledger
+        .request
+        .as_ref()
+        .filter(|r| r.type_ == RequestType::Purchase);
+    if f.pass.armed {
+        return f
+            .intent
+            .clone()
+            .map_or(Step::Rest(Rest::Again), Step::Create);
+    }
+    if f.pass.mutated {
+        return after_create(f, last);
+    }
+    if held(f) {
+        return resolve(f, last);
+    }
+    if let Some(last) = last
+        && open_create(f).is_none()
+        && same_try(f, last)
+    {
+        match last.status {
+            RequestStatus::Failed => return Step::Rest(Rest::Failed),
+            RequestStatus::Inquiring => return Step::Rest(Rest::Inquiring),
+            RequestStatus::Pending | RequestStatus::Approved | RequestStatus::Unknown => {}
+        }
+    }
+    if f.clock.backing_off {
+        return Step::Rest(Rest::Unchanged);
+    }
+    arm(f)
+}
+
+/// A create was answered in this pass.
+pub(super) fn after_create(f: &Facts, last: Option<&Request>) -> Step {
+    Step::Rest(match last.map(|r| r.status) {
+        Some(RequestStatus::Failed) => Rest::Failed,
+        Some(RequestStatus::Inquiring) => Rest::Inquiring,
+        Some(RequestStatus::Unknown) if held(f) => Rest::Held,
+        Some(RequestStatus::Unknown) => Rest::Retry,
+        Some(RequestStatus::Pending | RequestStatus::Approved) | None => Rest::Again,
+    })
+}
+
+/// Writes the intent that the next create rests on.
+pub(super) fn arm(f: &Facts) -> Step {
+    match f.rules.mode {
+        IdentityMode::ExternalId => Step::Claim(next_intent(f)),
+        IdentityMode::None if !f.object.finalized => Step::Finalize,
+        IdentityMode::None => Step::Intend(next_intent(f)),
+    }
+}
+
+/// The intent of the next create: the same request while it is undecided, a new one after.
+pub(super) fn next_intent(f: &Facts) -> Intent {
+    let open = open_create(f).filter(|open| !denied(f, &open.id));
+    let undecided = f.ledger.request.as_ref().filter(|r| {
+        r.type_ == RequestType::Purchase
+            && !r.status.is_final()
+            && f.ledger.tenant_id.is_none()
+            && !denied(f, &r.id)
+    });
+    let (id, attempt) = match (&open, undecided) {
+        (Some(open), Some(r)) if open.id == r.id => {
+            (open.id.clone(), open.attempt.max(r.attempts) + 1)
+        }
+        (Some(open), _) => (open.id.clone(), open.attempt + 1),
+        (None, Some(r)) => (r.id.clone(), r.attempts + 1),
+        (None, None) => (f.pass.request_id.clone(), 1),
+    };
+    let same = |known: &&Intent| known.id == id;
+    let repeated = open.is_some() || f.intent.as_ref().filter(same).is_some_and(|i| i.repeated);
+    Intent {
+        id,
+        attempt,
+        external_id: open.map_or_else(|| next_external_id(f), |open| open.external_id),
+        body: f.desired.inputs.clone(),
+        repeated,
+        after: f.ledger.request.as_ref().map(|r| r.id.clone()),
+    }
+}
+
+/// The externalId the next create carries: a tenant that is dead but still shown is not revived,
+/// so its successor counts up.
+pub(super) fn next_external_id(f: &Facts) -> String {
+    let current = f
+        .ledger
+        .external_id
+        .as_ref()
+        .unwrap_or(&f.desired.external_id);
+    if f.ledger.tenant_id.is_some() && f.pass.read != Some(Read::Absent) {
+        identity::next(&f.desired.external_id, current)
+    } else {
+        current.clone()
+    }
+}
+
+/// The create whose answer nobody has recorded, if there is one.
+///
+/// In mode None the intent is the request in status, as `kubectl replace` drops annotations.
+pub fn open_create(f: &Facts) -> Option<Intent> {
+    let request = f.ledger.request.as_ref();
+    match f.rules.mode {
+        IdentityMode::ExternalId => f.intent.clone().filter(|intent| match request {
+            None => true,
+            Some(r) if r.id == intent.id => {
+                r.attempts < intent.attempt || r.status == RequestStatus::Unknown
+            }
+            Some(r) => intent.after.as_ref() == Some(&r.id),
+        }),
+        IdentityMode::None => request
+            .filter(|r| {
+                r.type_ == RequestType::Purchase
+                    && f.ledger.tenant_id.is_none()
+                    && (r.status == RequestStatus::Unknown
+                        || (r.status == RequestStatus::Pending && !undelivered(r)))
+            })
+            .map(|r| Intent {
+                id: r.id.clone(),
+                attempt: r.attempts,
+                external_id: f
+                    .ledger
+                    .external_id
+                    .clone()
+                    .unwrap_or_else(|| f.desired.external_id.clone()),
+                body: None,
+                repeated: r.attempts > 1,
+                after: None,
+            }),
+    }
+}
+
+/// Whether only a person can say what became of a create.
+pub(super) fn held(f: &Facts) -> bool {
+    let request = f.ledger.request.as_ref();
+    match f.rules.mode {
+        // Repeating is safe, unless the vendor contradicted itself about this very order.
+        IdentityMode::ExternalId => request.is_some_and(|r| {
+            r.status == RequestStatus::Unknown
+                && !r.reason.is_empty()
+                && (f.object.deleting || r.generation == f.object.generation)
+        }),
+        IdentityMode::None => {
+            let lost = f.object.finalized
+                && !f.pass.just_finalized
+                && f.ledger.tenant_id.is_none()
+                && request.is_none();
+            // Deleting, another create would tell nothing, whatever the policy.
+            let hold = f.rules.on_unknown == OnUnknownOutcome::Hold || f.object.deleting;
+            hold && (lost || open_create(f).is_some())
+        }
+    }
+}
+
+/// A person said that this request made no tenant. The next create is another request, so that an
+/// annotation left in place never answers for it.
+pub(super) fn denied(f: &Facts, request: &str) -> bool {
+    f.object.resolution == Some(Resolution::None(request.to_owned()))
+}
+
+/// A person's answer, if it answers this question.
+pub(super) fn resolve(f: &Facts, last: Option<&Request>) -> Step {
+    match &f.object.resolution {
+        Some(Resolution::Adopt(tenant)) if f.pass.note.is_none() => Step::Adopt(tenant.clone()),
+        Some(Resolution::None(_)) if last.is_some_and(|r| denied(f, &r.id)) => {
+            if f.object.deleting {
+                Step::Release
+            } else {
+                arm(f)
+            }
+        }
+        Some(Resolution::Adopt(_) | Resolution::None(_)) | None => Step::Rest(Rest::Held),
+    }
+}

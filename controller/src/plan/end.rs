@@ -1,0 +1,115 @@
+//! The object is being deleted: no release while a tenant may exist.
+
+use fulfillment_crds::{DeletionPolicy, IdentityMode, Request, RequestType, SubscriptionState};
+
+use super::*;
+use crate::{
+    facts::{Facts, Read},
+    ledger::awaiting_vendor,
+};
+
+/// The object is being deleted: no release while a tenant may exist.
+pub(super) fn end(f: &Facts) -> Step {
+    if f.ledger.tenant_id.is_some() && f.pass.read == Some(Read::Absent) {
+        return Step::Release;
+    }
+    if f.desired.deletion == DeletionPolicy::Retain {
+        return Step::Release;
+    }
+    if f.pass.armed {
+        return f
+            .intent
+            .clone()
+            .map_or(Step::Rest(Rest::Terminating), Step::Create);
+    }
+    let open = open_create(f);
+    if untouched(f) {
+        return Step::Release;
+    }
+    if f.trouble.is_some() || f.pass.failure.is_some() {
+        return Step::Rest(Rest::Terminating);
+    }
+    if settling(f) {
+        return Step::Rest(Rest::Terminating);
+    }
+    if held(f) {
+        let last = f.ledger.request.as_ref();
+        return resolve(f, last);
+    }
+    if open.is_some() {
+        return if f.pass.mutated {
+            Step::Rest(Rest::Terminating)
+        } else if f.clock.backing_off {
+            Step::Rest(Rest::Unchanged)
+        } else {
+            // The vendor tells the id of what an earlier create made when it is repeated.
+            arm(f)
+        };
+    }
+    match f.ledger.tenant_id {
+        None => Step::Release,
+        Some(_) => cancel(f),
+    }
+}
+
+/// The tenant is known: delete it and watch it go.
+pub(super) fn cancel(f: &Facts) -> Step {
+    if f.pass.read == Some(Read::Found) && f.ledger.state == Some(SubscriptionState::Terminated) {
+        return Step::Release;
+    }
+    let sent = f
+        .ledger
+        .request
+        .as_ref()
+        .is_some_and(|r| r.type_ == RequestType::Cancel && awaiting_vendor(r));
+    if sent {
+        let look = f.pass.deleted || f.clock.read_due || f.object.requested_at.is_some();
+        if f.pass.read.is_some() || !look {
+            return Step::Rest(Rest::Terminating);
+        }
+        return if f.clock.backing_off {
+            Step::Rest(Rest::Unchanged)
+        } else {
+            Step::Read
+        };
+    }
+    if f.pass.mutated {
+        return Step::Rest(Rest::Again);
+    }
+    if f.clock.backing_off {
+        Step::Rest(Rest::Unchanged)
+    } else {
+        Step::Delete
+    }
+}
+
+/// Nothing was ever sent to a vendor for this object.
+pub(super) fn untouched(f: &Facts) -> bool {
+    let nothing = f.intent.is_none() && f.ledger.request.is_none() && f.ledger.tenant_id.is_none();
+    match f.rules.mode {
+        IdentityMode::ExternalId => nothing,
+        IdentityMode::None => nothing && !f.object.finalized,
+    }
+}
+
+/// An earlier create can still land: nothing is deleted, and nothing let go, before it did.
+pub fn settling(f: &Facts) -> bool {
+    let may_land = match (&f.intent, f.rules.mode) {
+        (Some(intent), IdentityMode::ExternalId) => intent.repeated,
+        (Some(_) | None, _) => attempts(f) > 1,
+    };
+    !f.clock.settled && (may_land || open_create(f).is_some())
+}
+
+/// How often the create of the present tenant was sent.
+pub(super) fn attempts(f: &Facts) -> i64 {
+    let purchase = |r: &&Request| r.type_ == RequestType::Purchase;
+    let recorded = f
+        .ledger
+        .request
+        .iter()
+        .chain(&f.ledger.history)
+        .find(purchase);
+    let intended = f.intent.as_ref().map_or(0, |intent| intent.attempt);
+    recorded.map_or(0, |r| r.attempts).max(intended)
+}

@@ -1,0 +1,176 @@
+//! The decision: given all that is known, the one next step.
+//!
+//! Pure: no client, no clock, no randomness, no log. It is called again after each step with the
+//! answer folded into the facts, until it says [`Step::Rest`].
+//!
+//! # Guarantees
+//!
+//! * No create without an intent written by a compare-and-swap in the same pass, and none while
+//!   the outcome of an earlier one is unknown and cannot be repeated safely.
+//! * No release of the finalizer while a tenant may exist, but by `deletionPolicy: Retain`.
+//! * At most one vendor mutation in a pass.
+
+mod create;
+mod end;
+mod tend;
+
+use fulfillment_crds::{Request, RequestStatus, RequestType, SubscriptionState};
+
+use crate::{
+    drift,
+    facts::{Facts, Intent, Read},
+    ledger::CONFLICT,
+    vendor::Class,
+};
+pub use create::open_create;
+use create::{arm, held, purchase, resolve};
+use end::end;
+pub use end::settling;
+use tend::{dead, missing, tend};
+
+/// The next step of a pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Write finalizer and intent in one compare-and-swap of the object.
+    Claim(Intent),
+    /// Write the finalizer alone, by compare-and-swap.
+    Finalize,
+    /// Write the intent into status, by compare-and-swap.
+    Intend(Intent),
+    /// Send the create the intent stands for.
+    Create(Intent),
+    /// Read the tenant.
+    Read,
+    /// Read the tenant a person named, and take it if it is there.
+    Adopt(String),
+    /// Send limits and parameters.
+    Change,
+    /// Disable the tenant.
+    Suspend,
+    /// Enable the tenant.
+    Resume,
+    /// Delete the tenant.
+    Delete,
+    /// Drop the finalizer.
+    Release,
+    /// Nothing more in this pass.
+    Rest(Rest),
+}
+
+/// How a pass ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rest {
+    /// The vendor's side is as declared.
+    InSync,
+    /// The vendor has not decided.
+    Pending,
+    /// The vendor waits for input.
+    Inquiring,
+    /// The vendor refused; nothing is repeated until something changes.
+    Failed,
+    /// Not decided within `timeouts.provisioning`.
+    Overdue,
+    /// A call failed with something left to do.
+    Retry,
+    /// A call failed with nothing left to do: in sync when last seen.
+    Unverified,
+    /// The outcome of a create is unknown and only a person can say.
+    Held,
+    /// The vendor took a correction and still differs.
+    Drifted,
+    /// Something the operator depends on is not there.
+    Trouble,
+    /// The tenant is gone and the policy is to report.
+    Missing,
+    /// The tenant seems gone; a second read decides.
+    VerifyMissing,
+    /// The object is paused.
+    Paused,
+    /// Being deleted, and not done.
+    Terminating,
+    /// One mutation is done, another is due.
+    Again,
+    /// Waiting for a back-off to end: nothing new to say.
+    Unchanged,
+    /// Deleted and released: not ours any more.
+    Gone,
+}
+
+/// Decides the next step.
+pub fn plan(f: &Facts) -> Step {
+    if f.object.deleting && !f.object.finalized {
+        return Step::Rest(Rest::Gone);
+    }
+    if f.object.paused {
+        return Step::Rest(Rest::Paused);
+    }
+    if f.object.deleting { end(f) } else { live(f) }
+}
+
+/// The object is wanted.
+fn live(f: &Facts) -> Step {
+    if f.trouble.is_some() {
+        return Step::Rest(Rest::Trouble);
+    }
+    if let Some(error) = &f.pass.failure
+        && error.class != Class::Refused
+    {
+        return Step::Rest(if settled_and_in_sync(f) {
+            Rest::Unverified
+        } else {
+            Rest::Retry
+        });
+    }
+    match &f.ledger.tenant_id {
+        None => purchase(f),
+        Some(_) if f.pass.read == Some(Read::Absent) => missing(f),
+        Some(_) if open_create(f).is_some() => purchase(f),
+        Some(_) if f.ledger.state == Some(SubscriptionState::Terminated) => dead(f),
+        Some(_) if !f.object.finalized => Step::Finalize,
+        Some(_) => tend(f),
+    }
+}
+
+fn failed_purchase(f: &Facts) -> bool {
+    f.ledger
+        .request
+        .as_ref()
+        .is_some_and(|r| r.type_ == RequestType::Purchase && r.status == RequestStatus::Failed)
+}
+
+/// Nothing that a refusal rested on has changed since, and nobody asks for another try.
+fn same_try(f: &Facts, refused: &Request) -> bool {
+    let asked_again =
+        f.object.requested_at.is_some() && refused.reason != CONFLICT && !f.pass.mutated;
+    let carries_inputs = match refused.type_ {
+        RequestType::Purchase | RequestType::Change => true,
+        RequestType::Suspend | RequestType::Resume | RequestType::Cancel => false,
+    };
+    refused.generation == f.object.generation
+        && !(carries_inputs && drift::inputs(&f.desired, &f.ledger))
+        && !asked_again
+}
+
+/// There is a tenant, nothing is under way and nothing differs.
+fn settled_and_in_sync(f: &Facts) -> bool {
+    f.ledger.tenant_id.is_some()
+        && f.ledger.observed_generation == Some(f.object.generation)
+        && f.ledger
+            .request
+            .as_ref()
+            .is_none_or(|r| r.status.is_final())
+        && open_create(f).is_none()
+        && drift::in_sync(&f.desired, &f.ledger)
+}
+
+/// The request a step belongs to.
+pub fn request_type(step: &Step) -> Option<RequestType> {
+    match step {
+        Step::Claim(_) | Step::Intend(_) | Step::Create(_) => Some(RequestType::Purchase),
+        Step::Change => Some(RequestType::Change),
+        Step::Suspend => Some(RequestType::Suspend),
+        Step::Resume => Some(RequestType::Resume),
+        Step::Delete => Some(RequestType::Cancel),
+        Step::Finalize | Step::Read | Step::Adopt(_) | Step::Release | Step::Rest(_) => None,
+    }
+}

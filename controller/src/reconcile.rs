@@ -1,0 +1,241 @@
+//! One pass over one Subscription: observe, plan, act, report, write status.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use fulfillment_crds::{DeletionPolicy, RequestType, Subscription, SubscriptionStatus};
+
+use crate::{
+    act::{act, needs_vendor},
+    controller::{Context, Scope},
+    kubernetes::{Guard, KubeError},
+    ledger,
+    observe::{Seen, observe, output_trouble},
+    outputs,
+    pace::End,
+    plan::{Rest, Step, plan},
+    report::{self, About, report},
+    status::{Weight, store},
+    vendor::Effect,
+};
+
+/// More steps than any pass has; a planner that never rests is stopped here.
+const STEPS: usize = 12;
+/// A wait for the budget after which the facts are gathered anew.
+const STALE: Duration = Duration::from_millis(50);
+
+/// One pass. Says how it ended and when to come back.
+///
+/// # Errors
+///
+/// Where the API server fails, or the object changed meanwhile: the pass is repeated.
+pub async fn reconcile(
+    ctx: &Context,
+    scope: &Scope,
+    object: Arc<Subscription>,
+) -> Result<(Rest, Duration), KubeError> {
+    let mut seen = observe(ctx, scope, object).await?;
+    let mut rest = decide(ctx, scope, &mut seen).await?;
+    if let Some(trouble) = keep_outputs(ctx, &seen).await? {
+        seen.facts.trouble = Some(trouble);
+        rest = Rest::Trouble;
+    }
+    ledger::rested(&mut seen.facts, rest);
+    write(ctx, &seen, rest).await?;
+    Ok((
+        rest,
+        ctx.pace
+            .rested(&uid(&seen.object), &end(&seen, rest), &seen.intervals),
+    ))
+}
+
+/// Plans and acts until the planner rests.
+async fn decide(ctx: &Context, scope: &Scope, seen: &mut Seen) -> Result<Rest, KubeError> {
+    for _ in 0..STEPS {
+        let step = plan(&seen.facts);
+        if let Step::Rest(rest) = step {
+            return Ok(rest);
+        }
+        if needs_vendor(&step) && seen.slot.is_none() && enter(ctx, seen).await? {
+            // Others had their turn: decide again on what is true now.
+            let slot = seen.slot.take();
+            *seen = observe(ctx, scope, ctx.pace.newest(&scope.newest(&seen.object))).await?;
+            seen.slot = slot;
+            continue;
+        }
+        act(ctx, seen, &step).await?;
+        if step == Step::Release {
+            farewell(ctx, seen);
+            return Ok(Rest::Gone);
+        }
+    }
+    Err(KubeError::Failed("the planner did not come to rest".into()))
+}
+
+/// Waits for the right to call the vendor; says whether that took a while.
+async fn enter(ctx: &Context, seen: &mut Seen) -> Result<bool, KubeError> {
+    let began = Instant::now();
+    let Some(budget) = seen
+        .usable
+        .as_ref()
+        .map(|usable| Arc::clone(&usable.budget))
+    else {
+        return Ok(false);
+    };
+    let mut stopping = ctx.stopping.clone();
+    let slot = tokio::select! {
+        slot = budget.enter() => slot,
+        _ = stopping.wait_for(|stop| *stop) => {
+            return Err(KubeError::Failed("the operator stops".into()));
+        }
+    };
+    if let Ok(permit) = Arc::clone(&ctx.concurrent).acquire_owned().await {
+        seen.slot = Some((slot, permit));
+    }
+    Ok(began.elapsed() > STALE)
+}
+
+/// Stores sensitive parameters of a tenant that is ours, before the answer that brought them is
+/// recorded as dealt with.
+async fn keep_outputs(
+    ctx: &Context,
+    seen: &Seen,
+) -> Result<Option<crate::facts::Trouble>, KubeError> {
+    let (Some(name), Some((tenant, values))) =
+        (&seen.object.spec.output_secret_name, &seen.sensitive)
+    else {
+        return Ok(None);
+    };
+    let ours = seen.facts.ledger.tenant_id.as_ref() == Some(tenant);
+    if !ours || values.is_empty() || seen.facts.object.deleting {
+        return Ok(None);
+    }
+    match outputs::write(&ctx.cluster, &seen.object, name, values).await {
+        Ok(outputs::Written::Stored) => Ok(None),
+        Ok(outputs::Written::Conflict) => Ok(Some(output_trouble(name))),
+        Err(error) => {
+            // The answer itself must not be lost over this; the vendor repeats the values.
+            tracing::warn!(%error, secret = name, "the output Secret was not written; the vendor is read again");
+            ctx.pace.read_soon(&uid(&seen.object));
+            Ok(None)
+        }
+    }
+}
+
+/// Writes status where it differs, then says what finished.
+async fn write(ctx: &Context, seen: &Seen, rest: Rest) -> Result<(), KubeError> {
+    let before = seen.object.status.clone().unwrap_or_default();
+    let unverified_since = (rest == Rest::Unverified).then(|| {
+        ctx.pace
+            .unverified_since(&uid(&seen.object), seen.facts.clock.now)
+    });
+    let about = About {
+        namespace: seen
+            .object
+            .metadata
+            .namespace
+            .as_deref()
+            .unwrap_or_default(),
+        name: seen.object.metadata.name.as_deref().unwrap_or_default(),
+        output: seen.object.spec.output_secret_name.as_deref(),
+        unverified_since,
+        before: &before,
+    };
+    let Some(report) = report(&seen.facts, rest, &about) else {
+        return Ok(());
+    };
+    if report.status != before {
+        let (guard, weight) = guard(seen);
+        store(ctx, &seen.object, &report.status, &guard, weight).await?;
+        first_ready(ctx, seen, &before, &report.status);
+    }
+    for request in &seen.facts.pass.finished {
+        ctx.metrics.finished(request);
+    }
+    for drift in &seen.facts.pass.drifted {
+        if !before.drift.iter().any(|known| known.field == drift.field) {
+            ctx.metrics.drifted(&drift.field);
+        }
+    }
+    for note in report.notes {
+        tracing::info!(reason = %note.reason, action = note.action, note = note.note, "request finished");
+        ctx.events.publish(&seen.object, note);
+    }
+    Ok(())
+}
+
+/// What must still hold for this status, and how much it matters that it is stored.
+fn guard(seen: &Seen) -> (Guard, Weight) {
+    let sent = seen.facts.pass.mutated || seen.facts.pass.deleted;
+    match &seen.guard {
+        Some(guard @ Guard::Intent(_)) if sent => (guard.clone(), Weight::Create),
+        Some(guard @ (Guard::Request(_) | Guard::Version(_))) if sent => {
+            let create = seen
+                .facts
+                .ledger
+                .request
+                .as_ref()
+                .is_some_and(|r| r.type_ == RequestType::Purchase);
+            (
+                guard.clone(),
+                if create {
+                    Weight::Create
+                } else {
+                    Weight::Answer
+                },
+            )
+        }
+        Some(_) | None => {
+            let version = seen
+                .object
+                .metadata
+                .resource_version
+                .clone()
+                .unwrap_or_default();
+            (Guard::Version(version), Weight::View)
+        }
+    }
+}
+
+fn end(seen: &Seen, rest: Rest) -> End {
+    let failure = seen.facts.pass.failure.as_ref();
+    End {
+        rest,
+        read: seen.facts.pass.read.is_some(),
+        called: seen.called,
+        failed: failure.map(|e| e.class),
+        unknown_effect: failure.is_some_and(|e| e.effect == Effect::Unknown)
+            && !seen.facts.object.deleting,
+        retry_after: seen.retry_after,
+    }
+}
+
+fn farewell(ctx: &Context, seen: &Seen) {
+    let retained = seen.facts.desired.deletion == DeletionPolicy::Retain;
+    if let Some(note) = report::farewell(&seen.facts, retained) {
+        tracing::info!(reason = %note.reason, note = note.note, "released");
+        ctx.events.publish(&seen.object, note);
+    }
+}
+
+fn first_ready(
+    ctx: &Context,
+    seen: &Seen,
+    before: &SubscriptionStatus,
+    after: &SubscriptionStatus,
+) {
+    let ready = |status: &SubscriptionStatus| report::standing(status).1 == "True";
+    let first = before.history.is_empty() && !ready(before) && ready(after);
+    if let Some(created) = &seen.object.metadata.creation_timestamp
+        && first
+    {
+        ctx.metrics
+            .ready(seen.facts.clock.now.as_second() - created.0.as_second());
+    }
+}
+
+fn uid(object: &Subscription) -> String {
+    object.metadata.uid.clone().unwrap_or_default()
+}

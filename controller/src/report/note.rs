@@ -1,0 +1,95 @@
+//! Events: one for each request a pass finished, and one when an object is let go.
+
+use fulfillment_crds::{Reason, Request, RequestStatus, RequestType};
+
+use super::*;
+use crate::{events::Note, facts::Facts, ledger::CONFLICT};
+
+/// One event for each request this pass finished.
+pub(super) fn notes(f: &Facts, about: &About<'_>) -> Vec<Note> {
+    f.pass
+        .finished
+        .iter()
+        .map(|request| note(f, request, about))
+        .collect()
+}
+
+pub(super) fn note(f: &Facts, request: &Request, about: &About<'_>) -> Note {
+    let what = request.type_.as_str();
+    let tenant = f.ledger.tenant_id.as_deref().unwrap_or("none");
+    let action = what.to_owned();
+    if request.status == RequestStatus::Failed {
+        let reason = if request.reason == CONFLICT {
+            Reason::Conflict
+        } else {
+            Reason::RequestFailed
+        };
+        return Note {
+            reason,
+            action,
+            note: failed_message(Some(request)),
+            warning: true,
+        };
+    }
+    let dropped = if about.output.is_none() && request.type_ == RequestType::Purchase {
+        f.pass.sensitive.join(", ")
+    } else {
+        String::new()
+    };
+    if !dropped.is_empty() {
+        return Note {
+            reason: Reason::SensitiveParametersDropped,
+            action,
+            note: format!(
+                "{what} approved, tenant {tenant}; sensitive parameters were dropped, as spec.outputSecretName is not set: {dropped}"
+            ),
+            warning: true,
+        };
+    }
+    let corrected = !request.message.is_empty() && request.type_ != RequestType::Purchase;
+    if corrected {
+        return Note {
+            reason: Reason::DriftCorrected,
+            action,
+            note: format!("{}; corrected", request.message),
+            warning: true,
+        };
+    }
+    Note {
+        reason: Reason::Approved,
+        action,
+        note: format!("{what} approved, tenant {tenant}"),
+        warning: false,
+    }
+}
+
+/// The event of an object whose finalizer was dropped.
+pub fn farewell(f: &Facts, retained: bool) -> Option<Note> {
+    let known = f.ledger.tenant_id.as_deref();
+    if retained {
+        let tenant = known.map_or_else(
+            || {
+                format!(
+                    "externalId {}",
+                    f.ledger
+                        .external_id
+                        .as_deref()
+                        .unwrap_or(&f.desired.external_id)
+                )
+            },
+            |tenant| format!("tenant {tenant}"),
+        );
+        return Some(Note {
+            reason: Reason::TenantRetained,
+            action: RequestType::Cancel.as_str().into(),
+            note: format!("{tenant} stays at the vendor: deletionPolicy is Retain"),
+            warning: true,
+        });
+    }
+    known.map(|tenant| Note {
+        reason: Reason::Terminated,
+        action: RequestType::Cancel.as_str().into(),
+        note: format!("tenant {tenant} is gone at the vendor"),
+        warning: false,
+    })
+}

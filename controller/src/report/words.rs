@@ -1,0 +1,133 @@
+//! Reasons and messages, for people.
+
+use fulfillment_crds::{DesiredState, Reason, Request, RequestType};
+
+use super::*;
+use crate::plan;
+use crate::{
+    drift,
+    facts::Facts,
+    ledger::{CONFLICT, EXISTS_UNNAMED},
+};
+
+pub(super) fn in_sync(f: &Facts) -> Reason {
+    match f.desired.state {
+        DesiredState::Active => Reason::Active,
+        DesiredState::Suspended => Reason::Suspended,
+    }
+}
+
+pub(super) fn in_sync_message(f: &Facts) -> String {
+    let tenant = f.ledger.tenant_id.as_deref().unwrap_or_default();
+    match f.desired.state {
+        DesiredState::Active => format!("tenant {tenant} is as declared"),
+        DesiredState::Suspended => format!("tenant {tenant} is suspended as declared"),
+    }
+}
+
+/// What is under way while a request of this type is.
+pub(super) fn working(type_: Option<RequestType>) -> Reason {
+    match type_ {
+        Some(RequestType::Purchase) | None => Reason::Provisioning,
+        Some(RequestType::Change) => Reason::Changing,
+        Some(RequestType::Suspend) => Reason::Suspending,
+        Some(RequestType::Resume) => Reason::Resuming,
+        Some(RequestType::Cancel) => Reason::Terminating,
+    }
+}
+
+pub(super) fn next_work(f: &Facts) -> Reason {
+    if f.ledger.tenant_id.is_none() {
+        return Reason::Provisioning;
+    }
+    if f.object.deleting {
+        return Reason::Terminating;
+    }
+    match (
+        drift::state(&f.desired, &f.ledger).is_some(),
+        f.desired.state,
+    ) {
+        (true, DesiredState::Active) => Reason::Resuming,
+        (true, DesiredState::Suspended) => Reason::Suspending,
+        (false, _) => Reason::Changing,
+    }
+}
+
+pub(super) fn inquiry(f: &Facts, said: &str) -> String {
+    let errors: Vec<String> = f
+        .ledger
+        .parameter_errors
+        .iter()
+        .map(|e| format!("{}: {}", e.name, e.message))
+        .collect();
+    let what = match (said.is_empty(), errors.is_empty()) {
+        (true, true) => "the vendor waits for input".to_owned(),
+        (false, true) => format!("the vendor waits for input: {said}"),
+        (true, false) => format!("the vendor waits for input: {}", errors.join("; ")),
+        (false, false) => format!("the vendor waits for input: {said} ({})", errors.join("; ")),
+    };
+    format!("{what}; edit spec.parameters to answer")
+        .chars()
+        .take(4096)
+        .collect()
+}
+
+pub(super) fn failed_message(request: Option<&Request>) -> String {
+    let Some(r) = request else {
+        return String::new();
+    };
+    let what = format!("{} failed", r.type_.as_str());
+    match (r.reason.is_empty(), r.message.is_empty()) {
+        (true, true) => what,
+        (false, true) => format!("{what}: {}", r.reason),
+        (true, false) => format!("{what}: {}", r.message),
+        (false, false) => format!("{what}: {} ({})", r.message, r.reason),
+    }
+}
+
+pub(super) fn held_message(f: &Facts, about: &About<'_>) -> String {
+    let Some(r) = &f.ledger.request else {
+        return "it is not known whether a create had an effect".into();
+    };
+    let why = f.pass.note.clone().unwrap_or_else(|| r.message.clone());
+    let stale = match &f.object.resolution {
+        Some(crate::facts::Resolution::None(id)) if *id != r.id => {
+            format!(" The annotation answers another request ({id}) and is ignored.")
+        }
+        Some(_) | None => String::new(),
+    };
+    let hint = if r.reason == EXISTS_UNNAMED || r.reason == CONFLICT {
+        ""
+    } else {
+        " It may or may not have had an effect."
+    };
+    let command = format!(
+        "kubectl annotate fsub -n {} {} --overwrite fulfillment-operator.io/resolve-create=",
+        about.namespace, about.name
+    );
+    format!(
+        "a create for externalId {} has no usable answer ({why}).{hint}{stale} Look at the vendor, then say which tenant it made: {command}adopt:<tenantId> ; or that it made none: {command}none:{}",
+        f.ledger
+            .external_id
+            .as_deref()
+            .unwrap_or(&f.desired.external_id),
+        r.id
+    )
+}
+
+pub(super) fn terminating_message(f: &Facts) -> String {
+    let tenant = f.ledger.tenant_id.as_deref();
+    if let Some(trouble) = &f.trouble {
+        return format!("cannot be deleted yet: {}", trouble.message);
+    }
+    if let Some(error) = &f.pass.failure {
+        return format!("cannot be deleted yet: {error}");
+    }
+    if plan::settling(f) {
+        return "waiting until no earlier create can take effect at the vendor (--settle); then the tenant is deleted".into();
+    }
+    match tenant {
+        Some(tenant) => format!("waiting for tenant {tenant} to be gone at the vendor"),
+        None => "finding out whether there is a tenant at the vendor".into(),
+    }
+}

@@ -1,0 +1,166 @@
+//! Runs the operator from its start to the end of its last pass.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use kube::Config;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{Semaphore, mpsc, watch},
+    task::JoinSet,
+};
+
+use crate::{
+    admin,
+    config::Args,
+    controller::{self, Context, Readiness, Settings},
+    events::{self, Events},
+    kubernetes::Cluster,
+    link::Links,
+    metrics::Metrics,
+    pace::Pace,
+    startup::{self, StartError},
+};
+
+/// How long passes may take to end when the operator stops.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Why the operator ended.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Exit code 2.
+    #[error("{0}")]
+    Configuration(String),
+    /// Exit code 1.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl RunError {
+    /// The process's exit code.
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Configuration(_) => 2,
+            Self::Failed(_) => 1,
+        }
+    }
+}
+
+/// Runs until SIGTERM or SIGINT, then lets what is under way end.
+///
+/// # Errors
+///
+/// Where the operator cannot start.
+pub async fn run(args: Args) -> Result<(), RunError> {
+    // One TLS implementation for both clients; a second call would only say it is set already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(signals(stop));
+
+    let config = Config::infer()
+        .await
+        .map_err(|e| RunError::Configuration(format!("no Kubernetes configuration: {e}")))?;
+    let own_namespace = config.default_namespace.clone();
+    let cluster = Cluster::new(config).map_err(|e| RunError::Configuration(e.to_string()))?;
+
+    let readiness = Arc::new(Readiness::default());
+    readiness.wait_for("installation key", "not read yet");
+    let metrics = Arc::new(Metrics::default());
+    let scopes = Arc::new(Mutex::new(Vec::new()));
+    let shown = admin::Shown {
+        readiness: Arc::clone(&readiness),
+        metrics: Arc::clone(&metrics),
+        scopes: Arc::clone(&scopes),
+    };
+    admin::start(args.health_addr, args.metrics_addr, shown)
+        .await
+        .map_err(|e| RunError::Failed(e.to_string()))?;
+
+    let watched: Vec<Option<String>> = match args.watch_namespaces.as_slice() {
+        [] => vec![None],
+        namespaces => namespaces.iter().cloned().map(Some).collect(),
+    };
+    let (namespace, name) = args
+        .installation_key_secret
+        .clone()
+        .unwrap_or_else(|| (own_namespace, startup::KEY_SECRET.into()));
+    let mut stopped = stopping.clone();
+    let key = tokio::select! {
+        key = startup::installation_key(&cluster, &namespace, &name, &watched) => key.map_err(|e| match e {
+            StartError::Configuration(why) => RunError::Configuration(why),
+            StartError::Kube(error) => RunError::Failed(error.to_string()),
+        })?,
+        _ = stopped.wait_for(|stop| *stop) => return Ok(()),
+    };
+    readiness.has("installation key");
+
+    let (events, event_writer) = Events::start(cluster.clone(), instance());
+    let addresses = args.addresses();
+    let settings = Settings {
+        settle: args.settle,
+        request_deadline: args.request_deadline,
+        jitter: args.interval_jitter_percentage,
+        addresses,
+        label_selector: args.watch_label_selector,
+    };
+    let concurrent = Arc::new(Semaphore::new(usize::from(args.concurrent)));
+    let mut running = JoinSet::new();
+    for scope in watched {
+        let (changed, health) = mpsc::unbounded_channel();
+        let ctx = Arc::new(Context {
+            cluster: cluster.clone(),
+            key: key.clone(),
+            links: Links::new(changed),
+            pace: Pace::default(),
+            events: events.clone(),
+            metrics: Arc::clone(&metrics),
+            settings: settings.clone(),
+            concurrent: Arc::clone(&concurrent),
+            stopping: stopping.clone(),
+        });
+        running.spawn(controller::run(
+            ctx,
+            scope,
+            Arc::clone(&scopes),
+            Arc::clone(&readiness),
+            health,
+        ));
+    }
+    drop(events);
+    tracing::info!("running");
+
+    let mut stopped = stopping;
+    let _ = stopped.wait_for(|stop| *stop).await;
+    tracing::info!("stopping: passes under way are ended first");
+    if tokio::time::timeout(DRAIN, running.join_all())
+        .await
+        .is_err()
+    {
+        tracing::warn!("some passes did not end in time");
+    }
+    let _ = tokio::time::timeout(events::DRAIN, event_writer).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Who we are in events.
+fn instance() -> String {
+    crate::config::pod_name().unwrap_or_else(|| "fulfillment-operator".into())
+}
+
+async fn signals(stop: watch::Sender<bool>) {
+    let (Ok(mut term), Ok(mut int)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        tracing::error!("signals cannot be heard");
+        return;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    let _ = stop.send(true);
+}

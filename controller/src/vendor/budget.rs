@@ -1,0 +1,90 @@
+//! How much one vendor is asked at most, over all subscriptions of a connection. First come, first
+//! served: no subscription starves behind a busy one.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep_until},
+};
+
+/// A token bucket and a bound on calls in flight.
+#[derive(Debug)]
+pub struct Budget {
+    slots: Arc<Semaphore>,
+    /// When the bucket will have been full again (the "theoretical arrival time" of GCRA).
+    full_at: Mutex<Instant>,
+    interval: Duration,
+    tolerance: Duration,
+}
+
+/// The right to have calls in flight; each call also takes a token.
+#[derive(Debug)]
+pub struct Slot {
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Budget {
+    /// `per_second` calls in the long run, `burst` at once, `in_flight` at the same time.
+    pub fn new(per_second: u32, burst: u32, in_flight: usize) -> Self {
+        let interval = Duration::from_secs(1) / per_second.max(1);
+        Self {
+            slots: Arc::new(Semaphore::new(in_flight.max(1))),
+            full_at: Mutex::new(Instant::now()),
+            interval,
+            tolerance: interval * burst.max(1).saturating_sub(1),
+        }
+    }
+
+    /// Waits for a slot and a token.
+    pub async fn enter(&self) -> Slot {
+        let permit = Arc::clone(&self.slots).acquire_owned().await.ok();
+        self.token().await;
+        Slot { _permit: permit }
+    }
+
+    /// Waits for a token. The place in the line is taken at once, so waiters keep their order.
+    pub async fn token(&self) {
+        let at = {
+            let mut full_at = self.full_at.lock().await;
+            let now = Instant::now();
+            let at = full_at
+                .checked_sub(self.tolerance)
+                .map_or(now, |at| at.max(now));
+            *full_at = (*full_at).max(now) + self.interval;
+            at
+        };
+        sleep_until(at).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_passes_and_the_rest_is_paced() {
+        let budget = Budget::new(10, 5, 100);
+        let start = Instant::now();
+        for _ in 0..5 {
+            budget.token().await;
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        for _ in 0..20 {
+            budget.token().await;
+        }
+        let elapsed = start.elapsed().as_millis();
+        assert!((1990..=2010).contains(&elapsed), "{elapsed} ms");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_in_flight_are_bounded() {
+        let budget = Budget::new(1000, 1000, 2);
+        let first = budget.enter().await;
+        let _second = budget.enter().await;
+        let third = tokio::time::timeout(Duration::from_secs(1), budget.enter()).await;
+        assert!(third.is_err());
+        drop(first);
+        budget.enter().await;
+    }
+}

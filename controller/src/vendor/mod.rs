@@ -1,0 +1,150 @@
+//! The vendor's tenant API: what can be asked and answered, whatever the transport.
+
+pub mod budget;
+pub mod client;
+pub mod error;
+pub mod guard;
+pub mod text;
+pub mod wire;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use fulfillment_crds::{Limits, ParameterError};
+use secrecy::SecretString;
+
+pub use client::{Credentials, VendorClient};
+pub use error::{Class, Effect, VendorError};
+
+/// A tenant as the vendor shows it.
+#[derive(Clone, Debug, Default)]
+pub struct Tenant {
+    /// The vendor's id.
+    pub id: String,
+    /// The name we gave it, where the vendor repeats it.
+    pub external_id: Option<String>,
+    /// Its status.
+    pub status: TenantStatus,
+    /// Its limits, where the vendor reports them.
+    pub limits: Option<Limits>,
+    /// What it gave: activation links and the like, without the sensitive ones.
+    pub parameters: BTreeMap<String, String>,
+    /// The sensitive ones: never in status, logs or events.
+    pub sensitive: BTreeMap<String, SecretString>,
+    /// The current fulfillment request at the vendor, where it tells.
+    pub request: Option<Fulfillment>,
+}
+
+/// The status of a tenant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum TenantStatus {
+    /// Not decided.
+    Pending,
+    /// It works.
+    Active,
+    /// It is disabled.
+    Suspended,
+    /// It is gone, and still shown.
+    Terminated,
+    /// It never came to be.
+    Failed,
+    /// A word we do not know, or none.
+    #[default]
+    Unknown,
+}
+
+/// A fulfillment request as the vendor shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fulfillment {
+    /// Where it stands.
+    pub status: FulfillmentStatus,
+    /// The vendor's words, cleaned.
+    pub reason: String,
+    /// What it says is wrong with single parameters.
+    pub parameter_errors: Vec<ParameterError>,
+}
+
+/// Where the vendor says a request stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FulfillmentStatus {
+    /// Not decided.
+    Pending,
+    /// It waits for input.
+    Inquiring,
+    /// Done.
+    Approved,
+    /// Refused.
+    Failed,
+    /// A word we do not know.
+    Unknown,
+}
+
+/// What the vendor answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// What it said.
+    pub said: Said,
+    /// When it wants to be asked again, capped at five minutes.
+    pub retry_after: Option<Duration>,
+}
+
+/// What a usable answer said.
+#[derive(Clone, Debug)]
+pub enum Said {
+    /// Done, and this is the tenant.
+    Tenant(Box<Tenant>),
+    /// Done, without a body.
+    Done,
+    /// 202: taken, not done; with the tenant where the vendor shows it.
+    Accepted(Option<Box<Tenant>>),
+    /// 409 to a create: there is one already; with the tenant where the vendor shows it.
+    Exists(Option<Box<Tenant>>),
+    /// 404 or 410: there is none.
+    Absent,
+}
+
+/// What a create or a change carries.
+#[derive(Clone, Debug, Default)]
+pub struct Order {
+    /// The name the vendor should know it by.
+    pub external_id: String,
+    /// The product.
+    pub product: String,
+    /// The declared limits.
+    pub limits: Limits,
+    /// The parameters, values resolved.
+    pub parameters: BTreeMap<String, SecretString>,
+    /// Those of the values that are kept in Secrets: masked in whatever the vendor says about this
+    /// subscription, in every call.
+    pub secrets: Vec<SecretString>,
+}
+
+/// A call to the tenant API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Operation {
+    /// `POST /tenant`
+    Create,
+    /// `GET /tenant/{id}`
+    Get,
+    /// `PUT /tenant/{id}`
+    Change,
+    /// `PUT /tenant/{id}/disable`
+    Disable,
+    /// `PUT /tenant/{id}/enable`
+    Enable,
+    /// `DELETE /tenant/{id}`
+    Delete,
+}
+
+impl Operation {
+    /// The word in metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Get => "get",
+            Self::Change => "change",
+            Self::Disable => "disable",
+            Self::Enable => "enable",
+            Self::Delete => "delete",
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! The canonical dialect on the wire: JSON in and out. Lenient in what it reads, as vendors differ;
+//! what is not understood is unknown, never guessed.
+
+use std::collections::BTreeMap;
+
+use fulfillment_crds::{LimitValue, Limits, ParameterError};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{
+    Fulfillment, FulfillmentStatus, Order, Tenant, TenantStatus,
+    text::{SHOWN, Secrets},
+};
+
+/// The longest tenant id that is taken, in bytes.
+const ID_BYTES: usize = 256;
+/// The longest value of an output parameter that is kept, in characters.
+const VALUE: usize = 2048;
+
+/// The body of a create.
+pub fn create_body(order: &Order) -> Value {
+    let mut body = change_body(order, !order.parameters.is_empty());
+    body.insert("externalId".into(), order.external_id.clone().into());
+    body.insert("product".into(), order.product.clone().into());
+    Value::Object(body)
+}
+
+/// The body of a change: all declared limits, and the parameters where they differ.
+pub fn change_body(order: &Order, parameters: bool) -> Map<String, Value> {
+    let limits: Map<String, Value> = order
+        .limits
+        .iter()
+        .map(|(name, value)| (name.clone(), value.to_json()))
+        .collect();
+    let mut body = Map::new();
+    body.insert("limits".into(), Value::Object(limits));
+    if parameters {
+        let values: Map<String, Value> = order
+            .parameters
+            .iter()
+            .map(|(name, value)| (name.clone(), json!(value.expose_secret())))
+            .collect();
+        body.insert("parameters".into(), Value::Object(values));
+    }
+    body
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireTenant {
+    #[serde(default)]
+    id: Value,
+    external_id: Option<String>,
+    status: Option<String>,
+    limits: Option<Map<String, Value>>,
+    #[serde(default)]
+    parameters: Option<Map<String, Value>>,
+    #[serde(default)]
+    sensitive: Option<Vec<String>>,
+    request: Option<WireRequest>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WireRequest {
+    status: Option<String>,
+    #[serde(default)]
+    reason: Value,
+    #[serde(default)]
+    parameter_errors: Value,
+}
+
+/// Reads a tenant; the error says what is wrong with the body.
+pub fn tenant(body: &[u8], secrets: &Secrets) -> Result<Tenant, String> {
+    let wire: WireTenant =
+        // serde quotes what it did not expect, and that may be a secret.
+        serde_json::from_slice(body)
+            .map_err(|e| secrets.clean(&format!("not a tenant in JSON: {e}"), SHOWN))?;
+    let id = match &wire.id {
+        Value::Null => String::new(),
+        Value::String(id) => id.clone(),
+        Value::Number(id) => id.to_string(),
+        Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+            return Err("the tenant's id is no text".into());
+        }
+    };
+    if !id.is_empty() && !usable_id(&id) {
+        return Err("the tenant's id cannot stand in a URL".into());
+    }
+    let sensitive = wire.sensitive.unwrap_or_default();
+    let mut tenant = Tenant {
+        id,
+        external_id: wire.external_id,
+        status: status(wire.status.as_deref()),
+        limits: wire.limits.map(|wire| limits(wire, secrets)),
+        request: wire.request.map(|request| fulfillment(&request, secrets)),
+        ..Tenant::default()
+    };
+    for (name, value) in wire.parameters.unwrap_or_default() {
+        let value = match value {
+            Value::String(text) => text,
+            Value::Null => continue,
+            Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                value.to_string()
+            }
+        };
+        let shown = secrets.clean(&name, 128);
+        if sensitive.contains(&name) {
+            tenant.sensitive.insert(name, SecretString::from(value));
+        } else if !shown.is_empty() {
+            tenant
+                .parameters
+                .insert(shown, secrets.clean(&value, VALUE));
+        }
+    }
+    Ok(tenant)
+}
+
+/// Whether an id can be one segment of a path. `.` and `..` cannot: no encoding keeps them from
+/// being read as "here" and "up".
+pub fn usable_id(id: &str) -> bool {
+    !id.is_empty()
+        && id.len() <= ID_BYTES
+        && id != "."
+        && id != ".."
+        && !id.chars().any(char::is_control)
+}
+
+fn status(word: Option<&str>) -> TenantStatus {
+    match word {
+        Some("pending") => TenantStatus::Pending,
+        Some("active") => TenantStatus::Active,
+        Some("suspended") => TenantStatus::Suspended,
+        Some("terminated") => TenantStatus::Terminated,
+        Some("failed") => TenantStatus::Failed,
+        Some(_) | None => TenantStatus::Unknown,
+    }
+}
+
+fn limits(wire: Map<String, Value>, secrets: &Secrets) -> Limits {
+    wire.into_iter()
+        .filter_map(|(name, value)| {
+            let value = match &value {
+                Value::String(text) => LimitValue::parse(&secrets.clean(text, SHOWN)),
+                Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::Array(_)
+                | Value::Object(_) => LimitValue::from_json(&value)?,
+            };
+            Some((secrets.clean(&name, 63), value))
+        })
+        .filter(|(name, _)| !name.is_empty())
+        .take(128)
+        .collect()
+}
+
+fn fulfillment(wire: &WireRequest, secrets: &Secrets) -> Fulfillment {
+    Fulfillment {
+        status: match wire.status.as_deref() {
+            Some("pending") => FulfillmentStatus::Pending,
+            Some("inquiring") => FulfillmentStatus::Inquiring,
+            Some("approved") => FulfillmentStatus::Approved,
+            Some("failed") => FulfillmentStatus::Failed,
+            Some(_) | None => FulfillmentStatus::Unknown,
+        },
+        reason: wire
+            .reason
+            .as_str()
+            .map_or_else(String::new, |text| secrets.clean(text, SHOWN)),
+        parameter_errors: parameter_errors(&wire.parameter_errors, secrets),
+    }
+}
+
+fn parameter_errors(wire: &Value, secrets: &Secrets) -> Vec<ParameterError> {
+    let errors: BTreeMap<String, String> = wire
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| !name.is_empty())
+        .map(|(name, message)| {
+            let message = message
+                .as_str()
+                .map_or_else(|| message.to_string(), str::to_owned);
+            (secrets.clean(name, 128), secrets.clean(&message, SHOWN))
+        })
+        .take(64)
+        .collect();
+    errors
+        .into_iter()
+        .map(|(name, message)| ParameterError { name, message })
+        .collect()
+}
+
+/// What an error body says: code, message, and what is wrong with single parameters.
+pub fn error(
+    body: &[u8],
+    content_type: &str,
+    secrets: &Secrets,
+) -> (String, String, Vec<ParameterError>) {
+    let Ok(value) = serde_json::from_slice::<Value>(body) else {
+        let text = String::from_utf8_lossy(body);
+        let said = if content_type.contains("html") || text.trim_start().starts_with('<') {
+            "an HTML page".to_owned()
+        } else {
+            secrets.clean(&text, SHOWN)
+        };
+        return (String::new(), said, Vec::new());
+    };
+    let error = value.get("error").unwrap_or(&value);
+    let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default();
+    let message = error.as_str().unwrap_or_else(|| text("message"));
+    let message = if message.is_empty() {
+        value.to_string()
+    } else {
+        message.to_owned()
+    };
+    (
+        secrets.clean(text("code"), 64),
+        secrets.clean(&message, SHOWN),
+        parameter_errors(error.get("parameters").unwrap_or(&Value::Null), secrets),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Result<Tenant, String> {
+        tenant(body.as_bytes(), &Secrets::default())
+    }
+
+    #[test]
+    fn a_canonical_tenant_is_read_whole() {
+        let t = read(
+            r#"{"id":"t-1","externalId":"e","status":"active","limits":{"seats":"50.0","x":[1]},
+                "parameters":{"activation_link":"https://v/t","initial_password":"pw","n":5},
+                "sensitive":["initial_password"],
+                "request":{"status":"inquiring","reason":"why","parameterErrors":{"phone":"bad"}}}"#,
+        )
+        .unwrap();
+        assert_eq!((t.id.as_str(), t.status), ("t-1", TenantStatus::Active));
+        assert_eq!(t.limits.unwrap().len(), 1);
+        assert_eq!(t.parameters.len(), 2);
+        assert!(t.sensitive.contains_key("initial_password"));
+        let request = t.request.unwrap();
+        assert_eq!(request.status, FulfillmentStatus::Inquiring);
+        assert_eq!(request.parameter_errors.len(), 1);
+    }
+
+    #[test]
+    fn strange_bodies_are_errors_and_never_panics() {
+        for body in [
+            "",
+            "null",
+            "[]",
+            "<html>",
+            r#"{"id":{}}"#,
+            r#"{"id":".."}"#,
+            "{\"id\":\"a\\u0000\"}",
+            r#"{"id":"#,
+        ] {
+            assert!(read(body).is_err(), "{body}");
+        }
+        let deep = format!(
+            "{{\"parameters\":{{\"x\":{}1{}}}}}",
+            "[".repeat(5000),
+            "]".repeat(5000)
+        );
+        assert!(read(&deep).is_err());
+        assert_eq!(read("{}").unwrap().id, "");
+        assert_eq!(read(r#"{"id":7}"#).unwrap().id, "7");
+    }
+
+    #[test]
+    fn error_bodies_of_every_shape_say_something() {
+        let said = |body: &str, kind: &str| error(body.as_bytes(), kind, &Secrets::default());
+        let (code, message, parameters) = said(
+            r#"{"error":{"code":"bad","message":"no","parameters":{"contact_phone":"not a phone number"}}}"#,
+            "",
+        );
+        assert_eq!((code.as_str(), message.as_str()), ("bad", "no"));
+        assert_eq!(parameters[0].name, "contact_phone");
+        assert_eq!(said(r#"{"error":"tenant exists"}"#, "").1, "tenant exists");
+        assert_eq!(said("<html><body>oops", "text/html").1, "an HTML page");
+        assert_eq!(said("plain", "text/plain").1, "plain");
+        assert_eq!(said(r#"{"a":1}"#, "").1, r#"{"a":1}"#);
+    }
+}

@@ -1,0 +1,357 @@
+//! Watches: they fill the caches and say whose turn it is. Secrets and ConfigMaps are watched
+//! without their contents.
+
+use std::sync::Arc;
+
+use fulfillment_crds::{ConnectionKind, Subscription, VendorConnection, finalizers};
+use futures::{Stream, StreamExt};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::core::v1::{ConfigMap, Secret},
+};
+use kube::{
+    Api, Resource, ResourceExt,
+    core::PartialObjectMeta,
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, ObjectRef, store::Writer},
+        watcher::{self, Event},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
+
+use crate::{
+    controller::{Context, Guarded, Queue, Readiness, Scope},
+    link,
+};
+
+/// How long a watch lasts; a dead one is noticed a few seconds later.
+const WATCH_SECONDS: u32 = 60;
+
+/// Starts the watches of one namespace, or of all.
+pub fn start(
+    ctx: &Arc<Context>,
+    namespace: Option<&str>,
+    readiness: &Arc<Readiness>,
+    subscriptions: Queue<Subscription>,
+    connections: Queue<VendorConnection>,
+) -> (Arc<Scope>, JoinSet<()>) {
+    let (subscription_store, subscription_writer) = reflector::store();
+    let (connection_store, connection_writer) = reflector::store();
+    let (secret_store, secret_writer) = reflector::store();
+    let (config_map_store, config_map_writer) = reflector::store();
+    let scope = Arc::new(Scope {
+        subscriptions: subscription_store,
+        connections: connection_store,
+        secrets: secret_store,
+        config_maps: config_map_store,
+    });
+    let tell = Tell {
+        scope: Arc::clone(&scope),
+        subscriptions,
+        connections,
+    };
+    let config = watcher::Config::default().timeout(WATCH_SECONDS);
+    let selected = match &ctx.settings.label_selector {
+        Some(labels) => config.clone().labels(labels),
+        None => config.clone(),
+    };
+    let place = namespace.unwrap_or("all namespaces");
+    let mut tasks = JoinSet::new();
+
+    let stream = watcher::watcher(api::<Guarded<Subscription>>(ctx, namespace), selected);
+    let (on, pace) = (tell.clone(), Arc::clone(ctx));
+    tasks.spawn(follow(
+        stream,
+        subscription_writer,
+        label("Subscriptions", place),
+        Arc::clone(readiness),
+        move |event, before| {
+            on.subscription(&pace, event, before);
+        },
+    ));
+
+    let stream = watcher::watcher(
+        api::<Guarded<VendorConnection>>(ctx, namespace),
+        config.clone(),
+    );
+    let (on, links) = (tell.clone(), Arc::clone(ctx));
+    tasks.spawn(follow(
+        stream,
+        connection_writer,
+        label("VendorConnections", place),
+        Arc::clone(readiness),
+        move |event, before| {
+            on.connection(&links, event, before);
+        },
+    ));
+
+    let stream = watcher::watcher(
+        api::<PartialObjectMeta<Secret>>(ctx, namespace),
+        config.clone(),
+    );
+    let on = tell.clone();
+    tasks.spawn(follow(
+        stream,
+        secret_writer,
+        label("Secrets", place),
+        Arc::clone(readiness),
+        move |event, _| {
+            if let Some(secret) = object(event) {
+                on.secret(secret);
+            }
+        },
+    ));
+
+    let stream = watcher::watcher(api::<PartialObjectMeta<ConfigMap>>(ctx, namespace), config);
+    let on = tell;
+    tasks.spawn(follow(
+        stream,
+        config_map_writer,
+        label("ConfigMaps", place),
+        Arc::clone(readiness),
+        move |event, _| {
+            if let Some(map) = object(event) {
+                on.config_map(map);
+            }
+        },
+    ));
+    (scope, tasks)
+}
+
+/// Waits until every cache has been filled once; `false` where that cannot come any more.
+pub async fn ready(scope: &Scope) -> bool {
+    tokio::try_join!(
+        scope.subscriptions.wait_until_ready(),
+        scope.connections.wait_until_ready(),
+        scope.secrets.wait_until_ready(),
+        scope.config_maps.wait_until_ready(),
+    )
+    .is_ok()
+}
+
+fn label(what: &str, place: &str) -> String {
+    format!("{what} in {place}")
+}
+
+fn api<K>(ctx: &Context, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(ctx.cluster.client(), namespace),
+        None => Api::all(ctx.cluster.client()),
+    }
+}
+
+/// Follows one watch for ever: tells what changed against the cache, then updates the cache.
+async fn follow<K>(
+    stream: impl Stream<Item = watcher::Result<Event<K>>> + Send,
+    mut writer: Writer<K>,
+    what: String,
+    readiness: Arc<Readiness>,
+    tell: impl Fn(&Event<K>, Option<&K>),
+) where
+    K: Resource<DynamicType = ()> + ResourceExt + Clone + Send + 'static + DeserializeOwned,
+{
+    readiness.wait_for(&what, "not listed yet");
+    let mut listed = false;
+    let mut stream = std::pin::pin!(
+        stream
+            .default_backoff()
+            // Nobody here asks who wrote which field, and it is most of an object's size.
+            .modify(|object| object.managed_fields_mut().clear())
+    );
+    let store = writer.as_reader();
+    let mut initial = Vec::new();
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(event) => {
+                // The cache first: whoever is told looks there.
+                let before = object(&event).and_then(|o| store.get(&ObjectRef::from_obj(o)));
+                writer.apply_watcher_event(&event);
+                match event {
+                    Event::Init => initial.clear(),
+                    // A list reaches the cache as a whole, at its end.
+                    Event::InitApply(_) => initial.push((event, before)),
+                    Event::InitDone => {
+                        listed = true;
+                        readiness.has(&what);
+                        for (event, before) in initial.drain(..) {
+                            tell(&event, before.as_deref());
+                        }
+                    }
+                    Event::Apply(_) | Event::Delete(_) => tell(&event, before.as_deref()),
+                }
+            }
+            Err(error) => {
+                let why = cause(&error);
+                tracing::warn!(
+                    watch = what,
+                    error = why,
+                    "a watch failed; it is begun again"
+                );
+                // Once listed, a cache stays usable while its watch is begun again.
+                if !listed {
+                    readiness.wait_for(&what, &why);
+                }
+            }
+        }
+    }
+}
+
+/// Why a watch failed, with the remedy where there is one.
+fn cause(error: &watcher::Error) -> String {
+    let (watcher::Error::InitialListFailed(kube) | watcher::Error::WatchStartFailed(kube)) = error
+    else {
+        return error.to_string();
+    };
+    let kube::Error::Api(status) = kube else {
+        return error.to_string();
+    };
+    match status.code {
+        404 => "the CustomResourceDefinition is not installed: install the chart fulfillment-operator-crds".into(),
+        403 => format!("the operator's RBAC does not allow it: {}", status.message),
+        _ => error.to_string(),
+    }
+}
+
+/// The object an event speaks of.
+fn object<K>(event: &Event<K>) -> Option<&K> {
+    match event {
+        Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) => Some(object),
+        Event::Init | Event::InitDone => None,
+    }
+}
+
+/// Whose turn it is when something changes.
+#[derive(Clone)]
+struct Tell {
+    scope: Arc<Scope>,
+    subscriptions: Queue<Subscription>,
+    connections: Queue<VendorConnection>,
+}
+
+impl Tell {
+    fn subscription(
+        &self,
+        ctx: &Context,
+        event: &Event<Guarded<Subscription>>,
+        before: Option<&Guarded<Subscription>>,
+    ) {
+        let Some(object) = object(event) else {
+            return;
+        };
+        let gone = matches!(event, Event::Delete(_));
+        if gone {
+            ctx.pace
+                .forget(object.meta().uid.as_deref().unwrap_or_default());
+        }
+        let counts =
+            |s: &Guarded<Subscription>| s.finalizers().iter().any(|f| f == finalizers::TENANT);
+        if gone || before.map(counts) != Some(counts(object)) {
+            self.connection_of(object);
+        }
+        let echo = object.0.as_ref().is_ok_and(|s| ctx.pace.is_echo(s));
+        if !gone && !echo {
+            let _ = self.subscriptions.send(ObjectRef::from_obj(object).into());
+        }
+    }
+
+    fn connection(
+        &self,
+        ctx: &Context,
+        event: &Event<Guarded<VendorConnection>>,
+        before: Option<&Guarded<VendorConnection>>,
+    ) {
+        let Some(object) = object(event) else {
+            return;
+        };
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        if matches!(event, Event::Delete(_)) {
+            ctx.links.forget(&namespace, &name);
+        }
+        let _ = self.connections.send(ObjectRef::from_obj(object).into());
+        // Its own status and finalizers are no news to the Subscriptions.
+        let same = before.is_some_and(|b| {
+            b.meta().generation == object.meta().generation && b.uid() == object.uid()
+        });
+        if same && matches!(event, Event::Apply(_)) {
+            return;
+        }
+        self.every_subscription(&namespace, |s| uses(s, &name));
+    }
+
+    fn secret(&self, secret: &PartialObjectMeta<Secret>) {
+        let (namespace, name) = (secret.namespace().unwrap_or_default(), secret.name_any());
+        let named: Vec<String> = self
+            .scope
+            .connections
+            .state()
+            .iter()
+            .filter(|c| c.namespace().as_deref() == Some(&namespace))
+            .filter_map(|c| c.0.as_ref().ok())
+            .filter(|c| link::secret_name(&c.spec) == Some(&name))
+            .map(ResourceExt::name_any)
+            .collect();
+        for connection in &named {
+            let reference =
+                ObjectRef::<Guarded<VendorConnection>>::new(connection).within(&namespace);
+            let _ = self.connections.send(reference.into());
+        }
+        self.every_subscription(&namespace, |s| {
+            named.iter().any(|connection| uses(s, connection))
+                || s.spec.output_secret_name.as_deref() == Some(&name)
+                || s.spec.parameters.iter().any(|p| {
+                    let key = p
+                        .value_from
+                        .as_ref()
+                        .and_then(|from| from.secret_key_ref.as_ref());
+                    key.is_some_and(|key| key.name == name)
+                })
+        });
+    }
+
+    fn config_map(&self, map: &PartialObjectMeta<ConfigMap>) {
+        let name = map.name_any();
+        self.every_subscription(&map.namespace().unwrap_or_default(), |s| {
+            s.spec.parameters.iter().any(|p| {
+                let key = p
+                    .value_from
+                    .as_ref()
+                    .and_then(|from| from.config_map_key_ref.as_ref());
+                key.is_some_and(|key| key.name == name)
+            })
+        });
+    }
+
+    fn every_subscription(&self, namespace: &str, wanted: impl Fn(&Subscription) -> bool) {
+        for object in self.scope.subscriptions.state() {
+            let hit = object.namespace().as_deref() == Some(namespace)
+                && object.0.as_ref().is_ok_and(&wanted);
+            if hit {
+                let _ = self
+                    .subscriptions
+                    .send(ObjectRef::from_obj(&*object).into());
+            }
+        }
+    }
+
+    fn connection_of(&self, object: &Guarded<Subscription>) {
+        if let Ok(s) = &object.0 {
+            let reference =
+                ObjectRef::<Guarded<VendorConnection>>::new(&s.spec.connection_ref.name)
+                    .within(&s.namespace().unwrap_or_default());
+            let _ = self.connections.send(reference.into());
+        }
+    }
+}
+
+/// Whether a Subscription names this connection.
+pub fn uses(subscription: &Subscription, connection: &str) -> bool {
+    let reference = &subscription.spec.connection_ref;
+    match reference.kind {
+        ConnectionKind::VendorConnection => reference.name == connection,
+    }
+}
