@@ -1,0 +1,44 @@
+//! A small SaaS vendor that implements the tenant API completely.
+//!
+//! It is the example for vendors of how the API is implemented, and the server that the operator
+//! is tested against: slow, asynchronous or broken on request, and with a memory of every call.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let vendor = reference_vendor::start(reference_vendor::Config::default()).await?;
+//! println!("{}/tenant", vendor.url());
+//! vendor.stop().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Read `desk.rs` first: it holds the seven operations. `decision.rs` is fulfilment, what becomes
+//! of a request that is not done at once; `store.rs` is what is kept and how; `api.rs` and
+//! `vendor.rs` are the way of a call from the socket to the desk and back. The rest serves tests
+//! and people: `faults.rs`, `admin.rs`, `page.rs`.
+
+mod admin;
+mod answer;
+mod api;
+mod behavior;
+mod call;
+mod config;
+mod decision;
+mod desk;
+mod disk;
+mod faults;
+mod limit;
+mod page;
+mod server;
+mod store;
+mod tenant;
+mod vendor;
+mod wait;
+
+pub use behavior::{AcceptedStatus, After, Behavior, Mode, Operations, Outcome, Plan, WhileBusy};
+pub use config::{Auth, Config, Identity, Tls};
+pub use faults::{Fault, Reply, Rule, Times, Unlimited};
+pub use server::{Running, StartError, start};
+pub use store::StoreError;
+pub use wait::Wait;

@@ -1,0 +1,157 @@
+//! The reference vendor as a program.
+
+use clap::Parser;
+use http::HeaderName;
+use reference_vendor::{Auth, Behavior, Config, Identity, Tls};
+use std::{
+    error::Error,
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A small SaaS vendor that implements the tenant API completely.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, env = "VENDOR_LISTEN", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// The database file. Without one everything is kept in memory.
+    #[arg(long, env = "VENDOR_DATABASE", value_name = "FILE")]
+    database: Option<PathBuf>,
+    /// Wait for the disk at each commit, so that not even a power cut loses anything.
+    #[arg(long, env = "VENDOR_FSYNC")]
+    fsync: bool,
+    /// Where browsers reach the vendor; by default where it listens.
+    #[arg(long, env = "VENDOR_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+    /// The bearer token that callers must send.
+    #[arg(long, env = "VENDOR_TOKEN", hide_env_values = true, group = "auth")]
+    token: Option<String>,
+    /// The user and password that callers must send.
+    #[arg(
+        long,
+        env = "VENDOR_BASIC",
+        hide_env_values = true,
+        group = "auth",
+        value_name = "USER:PASSWORD",
+        value_parser = basic
+    )]
+    basic: Option<Auth>,
+    /// The header that callers must send.
+    #[arg(
+        long,
+        env = "VENDOR_API_KEY",
+        hide_env_values = true,
+        group = "auth",
+        value_name = "HEADER=KEY",
+        value_parser = api_key
+    )]
+    api_key: Option<Auth>,
+    /// What the vendor offers so that a repeated create makes no second tenant.
+    #[arg(
+        long,
+        env = "VENDOR_IDENTITY",
+        value_enum,
+        default_value = "external-id"
+    )]
+    identity: Identity,
+    /// How the vendor behaves at first: a JSON file, as `/_vendor/behavior` shows it.
+    #[arg(long, env = "VENDOR_BEHAVIOR", value_name = "FILE")]
+    behavior: Option<PathBuf>,
+    /// Serve HTTPS with this certificate chain (PEM).
+    #[arg(
+        long,
+        env = "VENDOR_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM).
+    #[arg(
+        long,
+        env = "VENDOR_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    tls_key: Option<PathBuf>,
+}
+
+fn basic(text: &str) -> Result<Auth, String> {
+    let (user, password) = text.split_once(':').ok_or("it must be USER:PASSWORD")?;
+    Ok(Auth::Basic {
+        user: user.to_owned(),
+        password: password.to_owned(),
+    })
+}
+
+fn api_key(text: &str) -> Result<Auth, String> {
+    let (header, key) = text.split_once('=').ok_or("it must be HEADER=KEY")?;
+    let header = HeaderName::try_from(header).map_err(|error| error.to_string())?;
+    Ok(Auth::ApiKey {
+        header,
+        key: key.to_owned(),
+    })
+}
+
+fn behavior(file: &Path) -> Result<Behavior, String> {
+    let text = std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+fn config(arguments: Arguments) -> Result<Config, String> {
+    let token = arguments.token.map(Auth::Bearer);
+    let tls = arguments.tls_cert.zip(arguments.tls_key);
+    Ok(Config {
+        listen: arguments.listen,
+        database: arguments.database,
+        fsync: arguments.fsync,
+        public_url: arguments.public_url,
+        auth: token
+            .or(arguments.basic)
+            .or(arguments.api_key)
+            .unwrap_or_default(),
+        identity: arguments.identity,
+        behavior: arguments
+            .behavior
+            .as_deref()
+            .map(behavior)
+            .transpose()?
+            .unwrap_or_default(),
+        tls: tls.map(|(certificates, key)| Tls { certificates, key }),
+    })
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .init();
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("reference-vendor: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+    // From before the vendor is ready, so that no signal is missed.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let vendor = reference_vendor::start(config(arguments)?).await?;
+    let mut stdout = io::stdout();
+    writeln!(stdout, "reference-vendor listening on {}", vendor.url())?;
+    stdout.flush()?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    vendor.stop().await;
+    Ok(())
+}
