@@ -1,0 +1,332 @@
+//! What the steps play on: a control plane, a vendor, the operator, and the screen.
+
+use crate::{
+    manifest::{Edit, FILE, Manifest},
+    screen::Screen,
+    shell::Shell,
+    stop::{self, Stop, Untrue},
+    watch::Watch,
+};
+use e2e::{
+    World,
+    kstatus::{self, Status},
+    objects::{is_observed, standing},
+    vendor::Call,
+};
+use serde_json::Value;
+use std::{
+    fmt::Display,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// The subscription that examples/quickstart.yaml declares.
+pub(crate) const NAME: &str = "contoso-mail";
+
+/// Where the events are about what is in the namespace of a user who says none.
+const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/default/events";
+
+/// How long anything may take to come true; on a quiet machine nothing takes three seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How soon Ctrl-C is noticed.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Everything that runs, and what of it has been shown. Dropping it ends it all.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    pub(crate) screen: Screen,
+    pub(crate) manifest: Manifest,
+    shell: Shell,
+    watch: Watch,
+    pub(crate) world: World,
+    shown: Shown,
+    /// What has come true since then.
+    true_now: Vec<String>,
+}
+
+/// Up to where things have been shown.
+#[derive(Clone, Copy, Debug)]
+struct Shown {
+    version: usize,
+    call: u64,
+}
+
+impl Stage {
+    /// Starts it all and waits until it is ready.
+    pub(crate) fn set(screen: Screen) -> Result<Self, Stop> {
+        let started = Instant::now();
+        screen.heading("The stage");
+        screen.say("starting etcd, kube-apiserver and the reference vendor on free ports …");
+        let world = World::builder().cluster_wide().without_operator().start();
+        // The world's own connection is not part of the play.
+        world.kubectl(&["delete", "vendorconnection/acme", "secret/acme"]);
+        let watch = Watch::start(world.control_plane(), NAME)?;
+        stop::check()?;
+        screen.say("starting the operator, as the ServiceAccount of its chart's RBAC …");
+        screen.say("starting kube-controller-manager: clusters collect garbage, too …");
+        thread::scope(|scope| {
+            let garbage_collector =
+                scope.spawn(|| world.control_plane().start_controller_manager());
+            world.operator.start();
+            let started = garbage_collector.join();
+            started
+                .map_err(|_panic| Stop::Broken("cannot start a thread".to_owned()))?
+                .map_err(|error| Stop::Broken(error.to_string()))
+        })?;
+        let example = e2e::binaries::workspace().join("examples").join(FILE);
+        let manifest = Manifest::new(&example, world.vendor.url())?;
+        let stage = Self {
+            screen,
+            shell: Shell::new(world.control_plane(), manifest.dir())?,
+            manifest,
+            shown: Shown {
+                version: watch.mark(),
+                call: world.vendor.sequence(),
+            },
+            watch,
+            world,
+            true_now: Vec::new(),
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        screen.came_true(&format!(
+            "API server at {}, vendor at {} ({seconds:.1} s)",
+            stage.world.control_plane().url(),
+            stage.world.vendor.url()
+        ));
+        Ok(stage)
+    }
+
+    /// Runs a command in the shell, with what it prints; it must succeed.
+    pub(crate) fn run(&self, command: &str) -> Result<String, Stop> {
+        self.screen.command(command);
+        let outcome = self.shell.run(command)?;
+        self.screen.output(&outcome.output);
+        if outcome.succeeded {
+            Ok(outcome.output)
+        } else {
+            Err(Stop::untrue(
+                format!("`{command}` succeeds"),
+                outcome.output.trim_end(),
+            ))
+        }
+    }
+
+    /// Edits the YAML file.
+    pub(crate) fn edit(&mut self, old: &str, new: &str) -> Result<(), Stop> {
+        let Edit { old, new } = self.manifest.edit(old, new)?;
+        self.screen.edit(FILE, &old, &new);
+        Ok(())
+    }
+
+    /// Waits for a version of the subscription, since what was last shown, that speaks of the object
+    /// as it is declared and is as wanted.
+    pub(crate) fn until(
+        &mut self,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value, Stop> {
+        let wanted = |version: &Option<Value>| {
+            version
+                .as_ref()
+                .filter(|object| is_observed(object) && wanted(object))
+                .cloned()
+        };
+        self.until_version(what, wanted)
+    }
+
+    /// Waits until the subscription is gone.
+    pub(crate) fn until_gone(&mut self) -> Result<(), Stop> {
+        self.until_version("the Subscription is gone", |version| {
+            version.is_none().then_some(())
+        })
+    }
+
+    fn until_version<T>(
+        &mut self,
+        what: &str,
+        wanted: impl Fn(&Option<Value>) -> Option<T>,
+    ) -> Result<T, Stop> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut next = self.shown.version;
+        loop {
+            stop::check()?;
+            let versions = self.watch.wait_since(next, LOOK_EVERY)?;
+            next += versions.len();
+            if let Some(found) = versions.iter().find_map(&wanted) {
+                self.true_now.push(what.to_owned());
+                return Ok(found);
+            }
+            if versions.is_empty() && Instant::now() > deadline {
+                return Err(Stop::untrue(what, self.seen()));
+            }
+        }
+    }
+
+    /// Waits until a look at something else succeeds; what it saw last is told otherwise.
+    pub(crate) fn eventually<T>(
+        &mut self,
+        what: &str,
+        look: impl Fn(&Self) -> Result<T, String>,
+    ) -> Result<T, Stop> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            stop::check()?;
+            match look(self) {
+                Ok(found) => {
+                    self.true_now.push(what.to_owned());
+                    return Ok(found);
+                }
+                Err(seen) if Instant::now() > deadline => return Err(Stop::untrue(what, seen)),
+                Err(_) => thread::sleep(LOOK_EVERY),
+            }
+        }
+    }
+
+    /// Something that must be so now.
+    pub(crate) fn expect(&mut self, what: &str, so: bool, seen: impl Display) -> Result<(), Stop> {
+        if so {
+            self.true_now.push(what.to_owned());
+            Ok(())
+        } else {
+            Err(Stop::untrue(what, seen))
+        }
+    }
+
+    /// The vendor must have been asked for exactly this since the last [`show`](Self::show); reads
+    /// do not count.
+    pub(crate) fn expect_asked(&mut self, expected: &[&str]) -> Result<(), Stop> {
+        let asked: Vec<String> = self
+            .calls()
+            .iter()
+            .filter(|call| !matches!(call.operation(), "get" | "lookup"))
+            .map(|call| {
+                let status = call
+                    .status()
+                    .map_or("closed".to_owned(), |code| code.to_string());
+                format!("{} {status}", call.operation())
+            })
+            .collect();
+        let what = match expected {
+            [] => "the vendor was asked to change nothing".to_owned(),
+            _ => format!(
+                "the vendor was asked for just this: {}",
+                expected.join(", ")
+            ),
+        };
+        self.expect(&what, asked == expected, format!("{asked:?}"))
+    }
+
+    /// kstatus must have gone this way since the last [`show`](Self::show).
+    pub(crate) fn expect_kstatus(&mut self, expected: &[Status]) -> Result<(), Stop> {
+        let trail = self.trail();
+        let what = match expected {
+            [only] => format!("kstatus: {only:?} all the time"),
+            _ => format!("kstatus: {}", arrows(expected)),
+        };
+        self.expect(&what, trail == expected, arrows(&trail))
+    }
+
+    /// Shows what kubectl shows, and everything since the last time: what the vendor received, and
+    /// what came true.
+    pub(crate) fn show(&mut self) -> Result<(), Stop> {
+        self.run("kubectl get fsub")?;
+        let shown = Shown {
+            version: self.watch.mark(),
+            call: self.world.vendor.sequence(),
+        };
+        self.screen.calls(&self.calls());
+        self.show_true();
+        self.shown = shown;
+        Ok(())
+    }
+
+    /// Shows what came true and has not been shown.
+    pub(crate) fn show_true(&mut self) {
+        for what in self.true_now.drain(..) {
+            self.screen.came_true(&what);
+        }
+    }
+
+    /// The calls since the last [`show`](Self::show).
+    fn calls(&self) -> Vec<Call> {
+        self.world.vendor.calls_since(self.shown.call)
+    }
+
+    /// What kstatus made of the versions since the last [`show`](Self::show), beginning with what
+    /// it was then.
+    fn trail(&self) -> Vec<Status> {
+        let versions = self.watch.since(self.shown.version);
+        let mut trail: Vec<Status> = versions
+            .iter()
+            .map(|version| kstatus::status(version.as_ref()))
+            .collect();
+        trail.dedup();
+        trail
+    }
+
+    /// The events about the subscription: reason and text.
+    pub(crate) fn events(&self) -> Vec<(String, String)> {
+        let list: Value = serde_json::from_str(&self.world.raw(EVENTS)).unwrap_or_default();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let events = list["items"].as_array().into_iter().flatten();
+        events
+            .filter(|event| event["regarding"]["name"] == NAME)
+            .map(|event| (text(&event["reason"]), text(&event["note"])))
+            .collect()
+    }
+
+    /// How the subscription stands, in one line.
+    fn seen(&self) -> String {
+        match self.watch.since(self.watch.mark()).pop().flatten() {
+            None => "there is no such object".to_owned(),
+            Some(object) => ["Ready", "Reconciling", "Stalled", "Approved"]
+                .map(|name| format!("{name}: {}", standing(&object, name)))
+                .join(", "),
+        }
+    }
+
+    /// Shows what there is to know about a step that did not come true.
+    pub(crate) fn explain(&mut self, stop: &Stop) {
+        self.show_true();
+        let Stop::Untrue(Untrue { expected, seen }) = stop else {
+            return;
+        };
+        self.screen.did_not(&format!("expected: {expected}"));
+        self.screen.say(&format!("seen:     {seen}"));
+        self.screen
+            .say(&format!("kstatus:  {}", arrows(&self.trail())));
+        let get = format!("kubectl get fsub {NAME} -o yaml --ignore-not-found");
+        self.screen.heading("The object");
+        // Whether this can be had does not matter any more.
+        let _ = self.run(&get);
+        self.screen.heading("The vendor");
+        self.screen.calls(&self.calls());
+        self.screen.heading("The end of the operator's log");
+        self.screen.output(&plain(&self.world.operator.log_tail()));
+    }
+}
+
+fn arrows(trail: &[Status]) -> String {
+    let words: Vec<String> = trail.iter().map(|status| format!("{status:?}")).collect();
+    words.join(" → ")
+}
+
+/// Text without escape sequences.
+fn plain(text: &str) -> String {
+    let mut parts = text.split('\u{1b}');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        plain.push_str(part.split_once('m').map_or(part, |(_style, rest)| rest));
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_sequences_are_taken_out() {
+        assert_eq!(plain("a\u{1b}[2mb m\u{1b}[0m c"), "ab m c");
+    }
+}

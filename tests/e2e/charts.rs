@@ -1,0 +1,205 @@
+//! The charts as helm renders them: least rights, no secret, flags the operator takes.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    collections::BTreeSet,
+    process::{Command, Output},
+};
+
+use control_plane::Assets;
+use serde::Deserialize;
+use serde_json::Value;
+
+fn helm(args: &[&str]) -> Output {
+    let helm = Assets::find_or_build().unwrap().helm().unwrap();
+    Command::new(helm)
+        .current_dir(e2e::binaries::workspace())
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+/// The objects that the operator's chart renders.
+fn rendered(values: &[&str]) -> Vec<Value> {
+    let mut args = vec![
+        "template",
+        "release",
+        "charts/fulfillment-operator",
+        "--namespace",
+        "fulfillment",
+    ];
+    args.extend(values);
+    let output = helm(&args);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_yaml::Deserializer::from_slice(&output.stdout)
+        .map(|document| Value::deserialize(document).unwrap())
+        .filter(|object| !object.is_null())
+        .collect()
+}
+
+/// Every right in the rendered rules of these kinds, as `verb group/resource`.
+fn rights(objects: &[Value], kind: &str) -> BTreeSet<String> {
+    let strings = |value: &Value| -> Vec<String> {
+        let all = value.as_array().unwrap();
+        all.iter().map(|v| v.as_str().unwrap().to_owned()).collect()
+    };
+    let mut rights = BTreeSet::new();
+    for rule in objects
+        .iter()
+        .filter(|o| {
+            o["kind"] == kind
+                && !o["metadata"]["name"]
+                    .as_str()
+                    .unwrap()
+                    .ends_with("installation-key")
+        })
+        .flat_map(|o| o["rules"].as_array().unwrap())
+    {
+        for group in strings(&rule["apiGroups"]) {
+            for resource in strings(&rule["resources"]) {
+                rights.extend(
+                    strings(&rule["verbs"])
+                        .iter()
+                        .map(|verb| format!("{verb} {group}/{resource}")),
+                );
+            }
+        }
+    }
+    rights
+}
+
+const RIGHTS: &[&str] = &[
+    "create /secrets",
+    "create events.k8s.io/events",
+    "get /configmaps",
+    "get /namespaces",
+    "get /secrets",
+    "get fulfillment-operator.io/subscriptions",
+    "get fulfillment-operator.io/vendorconnections",
+    "list /configmaps",
+    "list /secrets",
+    "list fulfillment-operator.io/subscriptions",
+    "list fulfillment-operator.io/vendorconnections",
+    "patch /secrets",
+    "patch events.k8s.io/events",
+    "patch fulfillment-operator.io/subscriptions",
+    "patch fulfillment-operator.io/subscriptions/status",
+    "patch fulfillment-operator.io/vendorconnections",
+    "patch fulfillment-operator.io/vendorconnections/status",
+    "watch /configmaps",
+    "watch /secrets",
+    "watch fulfillment-operator.io/subscriptions",
+    "watch fulfillment-operator.io/vendorconnections",
+];
+
+#[test]
+fn the_operator_has_exactly_the_rights_it_needs() {
+    let expected: BTreeSet<String> = RIGHTS.iter().map(|&right| right.to_owned()).collect();
+    let everywhere = rendered(&[]);
+    assert_eq!(rights(&everywhere, "ClusterRole"), expected);
+    let here = rendered(&["--set", "watchNamespaces={team-a,team-b}"]);
+    let kinds: BTreeSet<&str> = here.iter().map(|o| o["kind"].as_str().unwrap()).collect();
+    assert!(
+        !kinds.contains("ClusterRole") && !kinds.contains("ClusterRoleBinding"),
+        "{kinds:?}"
+    );
+    let team_a: Vec<Value> = here
+        .into_iter()
+        .filter(|o| o["metadata"]["namespace"] == "team-a")
+        .collect();
+    assert_eq!(rights(&team_a, "Role"), expected);
+}
+
+#[test]
+fn no_secret_is_rendered_and_the_pod_is_restricted() {
+    let objects = rendered(&[]);
+    assert!(objects.iter().all(|o| o["kind"] != "Secret"));
+    let pod =
+        objects.iter().find(|o| o["kind"] == "Deployment").unwrap()["spec"]["template"]["spec"]
+            .clone();
+    let container = &pod["containers"][0];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(
+        pod["securityContext"]["seccompProfile"]["type"],
+        "RuntimeDefault"
+    );
+    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+    assert_eq!(
+        container["securityContext"]["allowPrivilegeEscalation"],
+        false
+    );
+    assert_eq!(
+        container["securityContext"]["capabilities"]["drop"][0],
+        "ALL"
+    );
+}
+
+#[test]
+fn the_rendered_flags_are_ones_the_operator_takes() {
+    for values in [
+        &[][..],
+        &[
+            "--set",
+            "watchNamespaces={a,b},allowInsecureVendorUrls=true,allowVendorNetworks={10.0.0.0/8}",
+        ],
+        &[
+            "--set",
+            "watchLabelSelector=tier=gold,installationKeySecret=x/y,logEncoding=console,settle=10s",
+        ],
+    ] {
+        let objects = rendered(values);
+        let pod = &objects.iter().find(|o| o["kind"] == "Deployment").unwrap()["spec"]["template"]
+            ["spec"];
+        let args = pod["containers"][0]["args"].as_array().unwrap();
+        let args = args.iter().map(|arg| arg.as_str().unwrap());
+        // Flags are parsed before anything else is done: --help says that they are all known.
+        let output = Command::new(e2e::binaries::operator())
+            .args(args)
+            .arg("--help")
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn unknown_and_mistyped_values_are_refused() {
+    for wrong in [
+        "allowInsecureVendorUrl=true",
+        "concurrent=many",
+        "watchNamespaces=team-a",
+        "image.tags=x",
+    ] {
+        let output = helm(&[
+            "template",
+            "r",
+            "charts/fulfillment-operator",
+            "--set",
+            wrong,
+        ]);
+        assert!(!output.status.success(), "{wrong} was taken");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let field = wrong.split(['=', '.']).next().unwrap();
+        assert!(said.contains(field), "{wrong}: {said}");
+    }
+    for chart in [
+        "charts/fulfillment-operator",
+        "charts/fulfillment-operator-crds",
+    ] {
+        let output = helm(&["lint", "--strict", chart]);
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+    }
+}

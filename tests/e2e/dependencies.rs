@@ -1,0 +1,216 @@
+//! What a subscription needs beside itself, missing or wrong, and then right.
+
+use e2e::{
+    SOON, World,
+    objects::{self, config_map, message, secret, standing},
+    vendor::{TOKEN, operations},
+};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+#[test]
+fn whatever_is_missing_is_named_and_found_when_it_comes() {
+    let world = World::start();
+    let secret_key = |name: &str, key: &str| json!([{"name": "p", "valueFrom": {"secretKeyRef": {"name": name, "key": key}}}]);
+    let config_map_key = |name: &str, key: &str| json!([{"name": "p", "valueFrom": {"configMapKeyRef": {"name": name, "key": key}}}]);
+    world.apply(&objects::all(&[
+        secret("half", &[("there", "x")]),
+        config_map("half", &[("there", "x")]),
+        objects::subscription(
+            "no-secret",
+            json!({"parameters": secret_key("late-secret", "k")}),
+        ),
+        objects::subscription(
+            "no-key",
+            json!({"parameters": secret_key("half", "late-key")}),
+        ),
+        objects::subscription(
+            "no-map",
+            json!({"parameters": config_map_key("late-map", "k")}),
+        ),
+        objects::subscription(
+            "no-map-key",
+            json!({"parameters": config_map_key("half", "late-map-key")}),
+        ),
+        objects::subscription(
+            "no-connection",
+            json!({"connectionRef": {"name": "late-connection"}}),
+        ),
+    ]));
+    for (name, missing) in [
+        ("no-secret", "late-secret"),
+        ("no-key", "late-key"),
+        ("no-map", "late-map"),
+        ("no-map-key", "late-map-key"),
+        ("no-connection", "late-connection"),
+    ] {
+        let object = world.stands(name, "Ready", "False DependencyNotReady");
+        assert!(message(&object, "Ready").contains(missing), "{object:#}");
+        assert!(standing(&object, "Reconciling").starts_with("True "));
+        assert_eq!(standing(&object, "Stalled"), "-");
+    }
+    assert_eq!(operations(&world.vendor.calls()), [""; 0]);
+
+    let late_connection = objects::connection(world.vendor.url(), json!({})).replace(
+        r#""name":"acme"},"spec""#,
+        r#""name":"late-connection"},"spec""#,
+    );
+    world.apply(&objects::all(&[
+        secret("half", &[("there", "x"), ("late-key", "y")]),
+        config_map("half", &[("there", "x"), ("late-map-key", "y")]),
+        secret("late-secret", &[("k", "y")]),
+        config_map("late-map", &[("k", "y")]),
+        late_connection,
+    ]));
+    for name in [
+        "no-secret",
+        "no-key",
+        "no-map",
+        "no-map-key",
+        "no-connection",
+    ] {
+        world.ready(name);
+    }
+    assert_eq!(world.vendor.count("create"), 5);
+    assert_eq!(world.vendor.count("live"), 5);
+}
+
+#[test]
+fn a_parameter_that_goes_missing_later_is_named_and_nothing_is_sent() {
+    let world = World::start();
+    world.apply(&secret("contoso", &[("password", "one")]));
+    world.subscribe(
+        "mail",
+        json!({"parameters": [
+            {"name": "p", "valueFrom": {"secretKeyRef": {"name": "contoso", "key": "password"}}},
+        ]}),
+    );
+    world.ready("mail");
+    world.kubectl(&["delete", "secret", "contoso"]);
+    let mail = world.stands("mail", "Ready", "False DependencyNotReady");
+    assert!(message(&mail, "Ready").contains("contoso"));
+    world.apply(&secret("contoso", &[("password", "one")]));
+    world.ready("mail");
+    assert_eq!(operations(&world.vendor.calls()), ["create"]);
+    // And it does not keep the subscription from being deleted.
+    world.kubectl(&["delete", "secret", "contoso"]);
+    world.stands("mail", "Ready", "False DependencyNotReady");
+    world.unsubscribe("mail");
+    assert_eq!(world.vendor.count("live"), 0);
+}
+
+#[test]
+fn missing_credentials_are_named_on_the_connection_and_on_its_subscriptions() {
+    let world = World::builder()
+        .connection(json!({"auth": {"bearer": {"secretRef": {"name": "late", "key": "token"}}}}))
+        .start();
+    world.subscribe("mail", json!({}));
+    let mail = world.stands("mail", "Ready", "False DependencyNotReady");
+    assert!(message(&mail, "Ready").contains("late"), "{mail:#}");
+    let not_ready = |object: &Value| standing(object, "Ready") == "False DependencyNotReady";
+    let acme = world.until(
+        "the connection says so",
+        "VendorConnection",
+        "acme",
+        not_ready,
+    );
+    assert!(message(&acme, "Ready").contains("late"));
+
+    world.apply(&secret("late", &[("other", "x")]));
+    let names_key =
+        |object: &Value| not_ready(object) && message(object, "Ready").contains("token");
+    world.until("the key is named", "VendorConnection", "acme", names_key);
+    world.apply(&secret("late", &[("token", TOKEN)]));
+    world.ready("mail");
+    world.until(
+        "the connection is fine",
+        "VendorConnection",
+        "acme",
+        |acme| standing(acme, "Ready") == "True VendorAnswers",
+    );
+    assert_eq!(operations(&world.vendor.calls()), ["create"]);
+}
+
+#[test]
+fn wrong_credentials_fail_nothing_and_the_right_ones_are_used_at_once() {
+    let world = World::start();
+    world.apply(&secret("acme", &[("token", "canary-wrong")]));
+    world.subscribe("mail", json!({}));
+    let mail = world.stands("mail", "Ready", "False Unauthorized");
+    assert!(standing(&mail, "Reconciling").starts_with("True "));
+    assert_eq!(standing(&mail, "Stalled"), "-");
+    assert_ne!(mail["status"]["request"]["status"], "Failed");
+    let unauthorized = |object: &Value| standing(object, "Ready") == "False Unauthorized";
+    world.until(
+        "the connection says so",
+        "VendorConnection",
+        "acme",
+        unauthorized,
+    );
+    assert_eq!(world.vendor.count("live"), 0);
+
+    world.apply(&secret("acme", &[("token", TOKEN)]));
+    // Not after the slow retry.
+    world.eventually("it is ready at once", Duration::from_secs(10), || {
+        let ready = standing(&world.sub("mail"), "Ready");
+        if ready == "True Active" {
+            Ok(())
+        } else {
+            Err(ready)
+        }
+    });
+    world.until(
+        "the connection is fine",
+        "VendorConnection",
+        "acme",
+        |acme| standing(acme, "Ready") == "True VendorAnswers",
+    );
+    assert_eq!(world.vendor.count("tenants"), 1);
+    assert!(!world.operator.log().contains("canary-wrong"));
+}
+
+#[test]
+fn an_unreachable_vendor_with_nothing_to_do_leaves_it_ready_and_the_connection_not() {
+    let world = World::start();
+    world.subscribe("mail", json!({}));
+    world.ready("mail");
+    world.vendor.kill();
+    world.request("mail", "look");
+    let mail = world.until(
+        "it says since when it is unverified",
+        "Subscription",
+        "mail",
+        |mail| {
+            message(mail, "Ready").contains("unverified")
+                || message(mail, "Ready").contains("not verified")
+        },
+    );
+    assert_eq!(standing(&mail, "Ready"), "True Active");
+    assert_eq!(standing(&mail, "Reconciling"), "-");
+    world.until(
+        "the connection is not ready",
+        "VendorConnection",
+        "acme",
+        |acme| standing(acme, "Ready") == "False VendorUnavailable",
+    );
+
+    // With something to do it is not.
+    world.subscribe("mail", json!({"limits": {"seats": 60}}));
+    let mail = world.stands("mail", "Ready", "False VendorUnavailable");
+    assert!(standing(&mail, "Reconciling").starts_with("True "));
+    world.vendor.run();
+    world.eventually("it is ready again", SOON, || {
+        let mail = world.sub("mail");
+        if standing(&mail, "Ready") == "True Active" && mail["status"]["limits"]["seats"] == 60 {
+            Ok(())
+        } else {
+            Err(standing(&mail, "Ready"))
+        }
+    });
+    world.until(
+        "the connection is fine",
+        "VendorConnection",
+        "acme",
+        |acme| standing(acme, "Ready") == "True VendorAnswers",
+    );
+}

@@ -1,0 +1,261 @@
+//! Every example works as it stands, and every one that is invalid is refused in the words that its
+//! first line promises.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests fail by panicking"
+)]
+
+use crate::security::TlsVendor;
+use e2e::{Vendor, World, binaries::workspace, objects::standing};
+use serde::Deserialize as _;
+use serde_json::{Value, json};
+use std::{fs, path::PathBuf};
+
+/// What the examples' connections point at, until a test puts a vendor there.
+const PLACEHOLDER: &str = "://reference-vendor\n";
+
+/// The YAML files of a directory under `examples/`, by name.
+fn files(directory: &str) -> Vec<(String, String)> {
+    let directory = workspace().join("examples").join(directory);
+    let mut paths: Vec<PathBuf> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml")
+        })
+        .collect();
+    paths.sort();
+    let read = |path: &PathBuf| {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        (name, fs::read_to_string(path).unwrap())
+    };
+    paths.iter().map(read).collect()
+}
+
+fn documents(yaml: &str) -> Vec<Value> {
+    serde_yaml::Deserializer::from_str(yaml)
+        .map(|document| Value::deserialize(document).unwrap())
+        .collect()
+}
+
+fn of_kind<'d>(documents: &'d [Value], kind: &str) -> &'d Value {
+    let mut found = documents.iter().filter(|document| document["kind"] == kind);
+    found.next().expect(kind)
+}
+
+/// A key of a Secret among the documents.
+fn secret(documents: &[Value], name: &Value, key: &str) -> String {
+    let mut secrets = documents
+        .iter()
+        .filter(|document| document["kind"] == "Secret" && document["metadata"]["name"] == *name);
+    let secret = secrets.next().expect("no such Secret");
+    secret["stringData"][key].as_str().unwrap().to_owned()
+}
+
+/// The vendor that an example needs: with the credentials that its own Secret holds.
+enum Behind {
+    Http(Vendor),
+    Https(TlsVendor),
+}
+
+impl Behind {
+    fn start(world: &World, documents: &[Value]) -> Self {
+        let spec = &of_kind(documents, "VendorConnection")["spec"];
+        let auth = &spec["auth"];
+        let mut args = Vec::new();
+        if let Some(bearer) = auth.get("bearer") {
+            let key = bearer["secretRef"]["key"].as_str().unwrap();
+            let token = secret(documents, &bearer["secretRef"]["name"], key);
+            if spec["url"].as_str().unwrap().starts_with("https:") {
+                return Self::Https(TlsVendor::start(world.control_plane(), &token));
+            }
+            args.push(format!("--token={token}"));
+        } else if let Some(basic) = auth.get("basic") {
+            let name = &basic["secretRef"]["name"];
+            let user = secret(documents, name, "username");
+            let password = secret(documents, name, "password");
+            args.push(format!("--basic={user}:{password}"));
+        } else {
+            let api_key = &auth["apiKey"];
+            let key = api_key["secretRef"]["key"].as_str().unwrap();
+            let key = secret(documents, &api_key["secretRef"]["name"], key);
+            let header = api_key["header"].as_str().unwrap();
+            args.push(format!("--api-key={header}={key}"));
+        }
+        if spec["identity"]["mode"] == "None" {
+            args.push("--identity=none".to_owned());
+        }
+        Self::Http(Vendor::start(&args))
+    }
+
+    fn url(&self) -> &str {
+        match self {
+            Self::Http(vendor) => vendor.url(),
+            Self::Https(vendor) => &vendor.url,
+        }
+    }
+
+    fn count(&self, name: &str) -> u64 {
+        match self {
+            Self::Http(vendor) => vendor.count(name),
+            Self::Https(vendor) => vendor.count(name),
+        }
+    }
+}
+
+/// The text with the vendor's address in it, and with its authority's certificate.
+fn pointed_at(text: &str, url: &str, ca_pem: &str) -> String {
+    assert_eq!(text.matches(PLACEHOLDER).count(), 1, "{text}");
+    let (before, after) = text.split_once(PLACEHOLDER).unwrap();
+    let scheme = before.rsplit(' ').next().unwrap();
+    let before = before.strip_suffix(scheme).unwrap();
+    let pointed = format!("{before}{url}\n{after}");
+    let Some(start) = pointed.find("-----BEGIN") else {
+        return pointed;
+    };
+    let line = pointed[..start].rfind('\n').unwrap() + 1;
+    let indent = &pointed[line..start];
+    let end =
+        pointed.find("-----END CERTIFICATE-----\n").unwrap() + "-----END CERTIFICATE-----\n".len();
+    let certificate: String = ca_pem
+        .lines()
+        .map(|line| format!("{indent}{line}\n"))
+        .collect();
+    format!("{}{certificate}{}", &pointed[..line], &pointed[end..])
+}
+
+fn strictly(world: &World, yaml: &str) -> Result<String, String> {
+    let output = world.kubectl_with(&["apply", "--validate=strict", "-f", "-"], yaml);
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    if output.status.success() {
+        Ok(text(output.stdout))
+    } else {
+        Err(text(output.stderr))
+    }
+}
+
+#[test]
+fn every_example_becomes_ready_as_it_stands_and_goes_with_kubectl_delete() {
+    let world = World::start();
+    let mut applied = Vec::new();
+    for (name, text) in files("") {
+        assert!(text.starts_with("# "), "{name} does not say what it shows");
+        let documents = documents(&text);
+        let vendor = Behind::start(&world, &documents);
+        let yaml = pointed_at(&text, vendor.url(), world.control_plane().ca_pem());
+        strictly(&world, &yaml).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let subscription = of_kind(&documents, "Subscription").clone();
+        applied.push((name, yaml, subscription, vendor));
+    }
+    let names: Vec<&str> = applied.iter().map(|(name, ..)| name.as_str()).collect();
+    for expected in [
+        "api-key",
+        "basic-auth",
+        "custom-ca",
+        "limits-and-parameters",
+        "mode-none",
+        "quickstart",
+        "retain",
+        "suspended",
+    ] {
+        assert!(names.contains(&expected), "no example {expected}");
+    }
+    for (name, _, subscription, vendor) in &applied {
+        let object = world.ready(subscription["metadata"]["name"].as_str().unwrap());
+        let state = subscription["spec"]["state"].as_str().unwrap_or("Active");
+        assert_eq!(
+            standing(&object, "Ready"),
+            format!("True {state}"),
+            "{name}"
+        );
+        assert_eq!(vendor.count("live"), 1, "{name}");
+        if let Some(output) = subscription["spec"]["outputSecretName"].as_str() {
+            let secret = world.get("Secret", output);
+            assert!(secret["data"]["initial_password"].is_string(), "{name}");
+        }
+    }
+    everything_was_sent(&applied);
+
+    for (name, yaml, subscription, vendor) in &applied {
+        let args = ["delete", "--timeout=60s", "-f", "-"];
+        let output = world.kubectl_with(&args, yaml);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{name}: {error}");
+        let retained = subscription["spec"]["deletionPolicy"] == "Retain";
+        assert_eq!(vendor.count("live"), u64::from(retained), "{name}");
+    }
+    let retained = world.event("adatum-archive", "TenantRetained");
+    assert!(retained.contains("t-1001"), "{retained}");
+
+    // As its comment says: applied again it finds the same tenant.
+    let (_, yaml, subscription, vendor) =
+        applied.iter().find(|(name, ..)| name == "retain").unwrap();
+    strictly(&world, yaml).unwrap();
+    world.ready(subscription["metadata"]["name"].as_str().unwrap());
+    assert_eq!(vendor.count("tenants"), 1);
+}
+
+/// Limits and parameters arrive as they are written, wherever they stand.
+fn everything_was_sent(applied: &[(String, String, Value, Behind)]) {
+    let example = applied
+        .iter()
+        .find(|(name, ..)| name == "limits-and-parameters")
+        .unwrap();
+    let Behind::Http(vendor) = &example.3 else {
+        unreachable!("it is plain http")
+    };
+    let calls = vendor.calls();
+    let body = calls[0].body();
+    assert_eq!(
+        body["limits"],
+        json!({"machines": 12, "storageTiB": "1.5", "bandwidth": "unlimited"})
+    );
+    assert_eq!(
+        body["parameters"],
+        json!({
+            "contact_email": "it@northwind.example",
+            "admin_password": "correct-horse-battery",
+            "region": "eu-central",
+        })
+    );
+}
+
+#[test]
+fn every_invalid_example_is_refused_as_its_first_line_says() {
+    let world = World::builder().without_operator().start();
+    let files = files("invalid");
+    assert!(files.len() >= 40, "only {} files", files.len());
+    let mut wrong = Vec::new();
+    for (name, text) in &files {
+        let promise = text
+            .lines()
+            .next()
+            .and_then(|line| line.strip_prefix("# refused: "))
+            .unwrap_or_else(|| panic!("{name} promises nothing"));
+        let documents: Vec<&str> = text.split("\n---\n").collect();
+        let (last, before) = documents.split_last().unwrap();
+        for document in before {
+            strictly(&world, document).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        match strictly(&world, last) {
+            Ok(_) => wrong.push(format!("{name} was accepted")),
+            Err(error) if error.contains(promise) => {}
+            Err(error) => wrong.push(format!("{name}: {error}")),
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_examples_for_a_cluster_are_what_the_api_server_takes() {
+    let world = World::builder().without_operator().start();
+    for (name, text) in files("in-cluster") {
+        assert!(text.starts_with("# "), "{name} does not say what it shows");
+        let args = ["apply", "--validate=strict", "--dry-run=server", "-f", "-"];
+        let output = world.kubectl_with(&args, &text);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{name}: {error}");
+    }
+}

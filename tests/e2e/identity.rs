@@ -1,0 +1,162 @@
+//! Whose tenant it is: kept through what a cluster may lose, and never taken from somebody else.
+
+use e2e::{
+    World,
+    objects::{self, message, standing},
+    vendor::operations,
+};
+use serde_json::{Value, json};
+
+/// As `kubectl replace` sends it: without finalizers and without the operator's annotations.
+fn replace(world: &World, spec: Value) {
+    let yaml = objects::subscription("mail", spec);
+    let output = world.kubectl_with(&["replace", "-f", "-"], &yaml);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn has_finalizer(object: &Value) -> bool {
+    let finalizers = object["metadata"]["finalizers"].as_array();
+    finalizers.is_some_and(|finalizers| !finalizers.is_empty())
+}
+
+#[test]
+fn a_replaced_object_keeps_its_tenant() {
+    for mode in ["ExternalId", "None"] {
+        let builder = World::builder();
+        let world = if mode == "None" {
+            builder.identity_none().start()
+        } else {
+            builder.start()
+        };
+        world.subscribe("mail", json!({}));
+        let before = world.ready("mail");
+        replace(&world, json!({"limits": {"seats": 60}}));
+        let mail = world.until("the finalizer is back", "Subscription", "mail", |mail| {
+            has_finalizer(mail) && mail["status"]["limits"]["seats"] == 60
+        });
+        assert_eq!(standing(&mail, "Ready"), "True Active");
+        assert_eq!(mail["status"]["tenantId"], before["status"]["tenantId"]);
+        assert_eq!(
+            operations(&world.vendor.calls()),
+            ["create", "change"],
+            "{mode}"
+        );
+        world.unsubscribe("mail");
+        assert_eq!(world.vendor.count("live"), 0, "{mode}");
+    }
+}
+
+#[test]
+fn the_same_yaml_in_a_rebuilt_cluster_finds_the_same_tenant() {
+    let world = World::start();
+    world.subscribe("mail", json!({}));
+    let before = world.ready("mail");
+    world.operator.stop();
+    // All that is left of the cluster is the YAML and the installation key.
+    let none = r#"{"metadata":{"finalizers":null}}"#;
+    world.kubectl(&["patch", "subscription", "mail", "--type=merge", "-p", none]);
+    world.unsubscribe("mail");
+    world.subscribe("mail", json!({}));
+    world.operator.start();
+    let mail = world.ready("mail");
+    assert_ne!(mail["metadata"]["uid"], before["metadata"]["uid"]);
+    for field in ["tenantId", "externalId"] {
+        assert_eq!(mail["status"][field], before["status"][field], "{field}");
+    }
+    assert_eq!(world.vendor.count("tenants"), 1);
+    assert!(has_finalizer(&mail));
+}
+
+#[test]
+fn a_claimed_id_is_sent_as_it_is_and_belongs_to_the_first_who_claims_it() {
+    let world = World::start();
+    world.subscribe("first", json!({"externalId": "AS-7957-9623"}));
+    let first = world.ready("first");
+    assert_eq!(first["status"]["externalId"], "AS-7957-9623");
+    assert_eq!(world.vendor.tenant()["externalId"], "AS-7957-9623");
+
+    let claim = json!({"externalId": "AS-7957-9623", "limits": {"seats": 1}});
+    world.subscribe("second", claim);
+    let second = world.stands("second", "Ready", "False Conflict");
+    assert!(standing(&second, "Stalled").starts_with("True "));
+    assert!(
+        message(&second, "Ready").contains("AS-7957-9623"),
+        "{second:#}"
+    );
+    assert_ne!(second["status"]["tenantId"], first["status"]["tenantId"]);
+    world.request("second", "look");
+    world.until("the token is echoed", "Subscription", "second", |second| {
+        second["status"]["lastHandledReconcileAt"] == "look"
+    });
+    // No proof of ownership: neither a change nor a deletion.
+    world.unsubscribe("second");
+    assert_eq!(world.vendor.tenant()["limits"]["seats"], 50);
+    assert_eq!(
+        world.vendor.count("change") + world.vendor.count("delete"),
+        0
+    );
+    assert_eq!(standing(&world.sub("first"), "Ready"), "True Active");
+}
+
+#[test]
+fn a_second_claim_is_a_conflict_where_the_vendor_would_not_notice() {
+    let world = World::builder().identity_none().start();
+    world.subscribe("first", json!({"externalId": "AS-7957-9623"}));
+    world.ready("first");
+    world.subscribe("second", json!({"externalId": "AS-7957-9623"}));
+    let second = world.stands("second", "Ready", "False Conflict");
+    assert!(standing(&second, "Stalled").starts_with("True "));
+    assert_eq!(operations(&world.vendor.calls()), ["create"]);
+    // The first gives it up.
+    world.unsubscribe("first");
+    world.request("second", "now");
+    world.ready("second");
+    assert_eq!(world.vendor.count("live"), 1);
+}
+
+#[test]
+fn a_claimed_id_that_the_vendor_has_given_to_somebody_is_left_alone() {
+    let world = World::start();
+    // It was made by somebody this cluster knows nothing of.
+    let retained = json!({"externalId": "AS-1", "deletionPolicy": "Retain"});
+    world.subscribe("stranger", retained);
+    world.ready("stranger");
+    world.unsubscribe("stranger");
+    assert_eq!(world.vendor.count("live"), 1);
+
+    world.subscribe(
+        "mail",
+        json!({"externalId": "AS-1", "limits": {"seats": 1}}),
+    );
+    let mail = world.stands("mail", "Ready", "False Conflict");
+    assert!(standing(&mail, "Stalled").starts_with("True "));
+    assert_eq!(standing(&mail, "Reconciling"), "-");
+    assert!(message(&mail, "Ready").contains("AS-1"), "{mail:#}");
+    world.unsubscribe("mail");
+    assert_eq!(world.vendor.count("live"), 1);
+    assert_eq!(world.vendor.tenant()["limits"]["seats"], 50);
+    assert_eq!(
+        world.vendor.count("change") + world.vendor.count("delete"),
+        0
+    );
+}
+
+#[test]
+fn a_lost_answer_in_mode_external_id_is_found_again() {
+    let world = World::start();
+    world
+        .vendor
+        .fault(json!({"method": "POST", "path": "/tenant", "fault": {"closeAfter": true}}));
+    world.subscribe("mail", json!({}));
+    let mail = world.ready("mail");
+    assert_eq!(standing(&mail, "Ready"), "True Active");
+    assert_eq!(mail["status"]["tenantId"], world.vendor.tenant()["id"]);
+    let calls = world.vendor.calls();
+    assert_eq!(operations(&calls), ["create", "create"]);
+    assert_eq!(calls[0].body(), calls[1].body(), "the same POST again");
+    assert_eq!(world.vendor.count("tenants"), 1);
+}

@@ -1,0 +1,260 @@
+//! Parameters in: values, Secrets and ConfigMaps. Parameters out: status and the output Secret.
+
+use e2e::{
+    SOON, World,
+    objects::{config_map, message, secret, standing},
+    vendor::{Call, operations},
+};
+use serde_json::{Value, json};
+
+fn from_secret(name: &str, key: &str) -> Value {
+    json!({"name": "admin_password", "valueFrom": {"secretKeyRef": {"name": name, "key": key}}})
+}
+
+fn from_config_map(name: &str, key: &str) -> Value {
+    json!({"name": "plan", "valueFrom": {"configMapKeyRef": {"name": name, "key": key}}})
+}
+
+/// A Secret's value as base64 and back is none of these tests' business.
+fn decoded(world: &World, name: &str, key: &str) -> String {
+    let template = format!("-o=go-template={{{{index .data \"{key}\" | base64decode}}}}");
+    world.kubectl(&["get", "secret", name, &template])
+}
+
+/// The parameters of the last call that sent any.
+fn sent(calls: &[Call]) -> Value {
+    let bodies = calls.iter().rev().map(Call::body);
+    let mut parameters = bodies.map(|body| body["parameters"].clone());
+    parameters
+        .find(|parameters| !parameters.is_null())
+        .unwrap_or_default()
+}
+
+#[test]
+fn a_changed_secret_or_config_map_is_sent() {
+    let world = World::start();
+    world.apply(&secret("contoso", &[("password", "canary-one")]));
+    world.apply(&config_map("contoso", &[("plan", "gold")]));
+    let spec = json!({"parameters": [
+        {"name": "contact_phone", "value": "+1 201 555 0123"},
+        from_secret("contoso", "password"),
+        from_config_map("contoso", "plan"),
+    ]});
+    world.subscribe("mail", spec);
+    let mail = world.ready("mail");
+    let calls = world.vendor.calls();
+    assert_eq!(
+        calls[0].body()["parameters"],
+        json!({"contact_phone": "+1 201 555 0123", "admin_password": "canary-one", "plan": "gold"})
+    );
+    let hash = mail["status"]["inputsHash"].clone();
+    assert!(hash.is_string());
+
+    let arrives = |name: &str, value: &str| {
+        world.eventually(&format!("{name} = {value} is sent"), SOON, || {
+            let parameters = sent(&world.vendor.calls());
+            if parameters[name] == value {
+                Ok(())
+            } else {
+                Err(parameters)
+            }
+        });
+        world.until("it is recorded", "Subscription", "mail", |mail| {
+            mail["status"]["request"]["type"] == "Change"
+                && mail["status"]["request"]["status"] == "Approved"
+        });
+    };
+    world.apply(&secret("contoso", &[("password", "canary-two")]));
+    arrives("admin_password", "canary-two");
+    world.apply(&config_map("contoso", &[("plan", "silver")]));
+    arrives("plan", "silver");
+    let mail = world.until("another hash", "Subscription", "mail", |mail| {
+        mail["status"]["inputsHash"] != hash
+    });
+    assert_eq!(standing(&mail, "Ready"), "True Active");
+    assert_eq!(
+        operations(&world.vendor.calls()),
+        ["create", "change", "change"]
+    );
+
+    // A change of another key is nobody's business.
+    world.apply(&secret(
+        "contoso",
+        &[("password", "canary-two"), ("other", "x")],
+    ));
+    world.subscribe(
+        "other",
+        json!({"parameters": [from_secret("contoso", "other")]}),
+    );
+    world.ready("other");
+    assert_eq!(world.vendor.count("change"), 2);
+
+    let seen = format!(
+        "{}{:?}{}",
+        world.sub("mail"),
+        world.events("mail"),
+        world.operator.log()
+    );
+    assert!(!seen.contains("canary-"), "a secret value is to be seen");
+}
+
+#[test]
+fn a_secret_changed_while_the_operator_was_away_is_sent() {
+    let world = World::start();
+    world.apply(&secret("contoso", &[("password", "one")]));
+    world.subscribe(
+        "mail",
+        json!({"parameters": [from_secret("contoso", "password")]}),
+    );
+    world.subscribe(
+        "same",
+        json!({"parameters": [{"name": "plan", "value": "gold"}]}),
+    );
+    world.ready("mail");
+    world.ready("same");
+    world.operator.stop();
+    world.apply(&secret("contoso", &[("password", "two")]));
+    world.operator.start();
+    world.eventually("it is sent", SOON, || {
+        let parameters = sent(&world.vendor.calls());
+        if parameters["admin_password"] == "two" {
+            Ok(())
+        } else {
+            Err(parameters)
+        }
+    });
+    world.ready("mail");
+    assert_eq!(world.vendor.count("change"), 1);
+}
+
+#[test]
+fn a_parameter_that_is_added_is_sent_and_one_taken_out_is_let_be() {
+    let world = World::start();
+    let subscribe =
+        |parameters: Value| world.subscribe("mail", json!({ "parameters": parameters }));
+    let (phone, plan) = (
+        json!({"name": "phone", "value": "1"}),
+        json!({"name": "plan", "value": "gold"}),
+    );
+    subscribe(json!([phone]));
+    world.ready("mail");
+    subscribe(json!([phone, plan]));
+    world.ready("mail");
+    assert_eq!(
+        sent(&world.vendor.calls()),
+        json!({"phone": "1", "plan": "gold"})
+    );
+    let changes = world.vendor.count("change");
+    assert_eq!(changes, 1);
+
+    subscribe(json!([plan]));
+    let mail = world.ready("mail");
+    assert_eq!(mail["status"]["observedGeneration"], 3);
+    let tenant = world.vendor.tenant();
+    assert_eq!(
+        tenant["terms"]["parameters"],
+        json!({"phone": "1", "plan": "gold"})
+    );
+}
+
+#[test]
+fn what_the_vendor_gives_is_in_the_status_and_what_is_sensitive_in_the_output_secret_alone() {
+    let world = World::start();
+    world.subscribe("mail", json!({"outputSecretName": "mail-activation"}));
+    let mail = world.ready("mail");
+    let tenant = world.vendor.tenant();
+    let password = tenant["parameters"]["initial_password"].as_str().unwrap();
+    assert_eq!(
+        mail["status"]["parameters"],
+        json!([{"name": "activation_link", "value": tenant["parameters"]["activation_link"]}])
+    );
+    assert_eq!(
+        decoded(&world, "mail-activation", "initial_password"),
+        password
+    );
+    let output = world.get("Secret", "mail-activation");
+    let owner = &output["metadata"]["ownerReferences"][0];
+    assert_eq!(owner["kind"], "Subscription");
+    assert_eq!(owner["uid"], mail["metadata"]["uid"]);
+    let seen = format!("{mail}{:?}{}", world.events("mail"), world.operator.log());
+    assert!(!seen.contains(password), "the password is to be seen");
+    let reasons: Vec<_> = world
+        .events("mail")
+        .into_iter()
+        .map(|event| event.0)
+        .collect();
+    assert!(
+        !reasons.contains(&"SensitiveParametersDropped".to_owned()),
+        "{reasons:?}"
+    );
+
+    // The vendor gives another.
+    let id = tenant["id"].as_str().unwrap();
+    world.vendor.patch_tenant(
+        id,
+        json!({"parameters": {
+            "initial_password": "canary-new", "activation_link": "https://new.example",
+        }}),
+    );
+    world.request("mail", "look");
+    world.until("the link is new", "Subscription", "mail", |mail| {
+        mail["status"]["parameters"][0]["value"] == "https://new.example"
+    });
+    world.eventually("the password is new", SOON, || {
+        let password = decoded(&world, "mail-activation", "initial_password");
+        if password == "canary-new" {
+            Ok(())
+        } else {
+            Err(password)
+        }
+    });
+}
+
+#[test]
+fn sensitive_parameters_without_an_output_secret_are_dropped_and_an_event_says_so() {
+    let world = World::start();
+    world.subscribe("mail", json!({}));
+    let mail = world.ready("mail");
+    let tenant = world.vendor.tenant();
+    let password = tenant["parameters"]["initial_password"].as_str().unwrap();
+    let note = world.event("mail", "SensitiveParametersDropped");
+    assert!(note.contains("initial_password"), "{note}");
+    assert!(note.contains("outputSecretName"), "{note}");
+    let seen = format!("{mail}{note}{}", world.operator.log());
+    assert!(!seen.contains(password), "the password is to be seen");
+
+    // Named later, the vendor is asked for them again.
+    world.subscribe("mail", json!({"outputSecretName": "mail-activation"}));
+    world.ready("mail");
+    assert_eq!(
+        decoded(&world, "mail-activation", "initial_password"),
+        password
+    );
+    assert_eq!(world.vendor.count("create"), 1);
+    assert_eq!(world.vendor.count("change"), 0);
+}
+
+#[test]
+fn an_output_secret_of_somebody_else_is_never_overwritten() {
+    let world = World::start();
+    world.apply(&secret("mail-activation", &[("initial_password", "mine")]));
+    world.subscribe("mail", json!({"outputSecretName": "mail-activation"}));
+    let mail = world.stands("mail", "Ready", "False OutputSecretConflict");
+    assert!(standing(&mail, "Stalled").starts_with("True "));
+    assert!(message(&mail, "Ready").contains("mail-activation"));
+    assert_eq!(
+        decoded(&world, "mail-activation", "initial_password"),
+        "mine"
+    );
+    assert!(world.get("Secret", "mail-activation")["metadata"]["ownerReferences"].is_null());
+
+    world.kubectl(&["delete", "secret", "mail-activation"]);
+    let mail = world.ready("mail");
+    assert_eq!(standing(&mail, "Stalled"), "-");
+    let password = world.vendor.tenant()["parameters"]["initial_password"].clone();
+    assert_eq!(
+        decoded(&world, "mail-activation", "initial_password"),
+        password
+    );
+    assert_eq!(world.vendor.count("create"), 1);
+}

@@ -1,0 +1,183 @@
+//! The operator as a process, with the rights the chart gives it.
+
+use crate::{binaries, http, log_tail, poll, ports::free_port};
+use control_plane::{spawn_bound, terminate};
+use std::{
+    fs::File,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::Mutex,
+    time::Duration,
+};
+
+/// How long the operator may take to be ready, or to end; a quiet machine needs a second.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An operator that can be ended and started again. Dropping it kills it.
+#[derive(Debug)]
+pub struct Operator {
+    kubeconfig: PathBuf,
+    log: PathBuf,
+    args: Mutex<Vec<String>>,
+    running: Mutex<Option<Running>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    port: u16,
+}
+
+impl Operator {
+    /// One that is not started yet.
+    pub(crate) fn new(kubeconfig: PathBuf, log: PathBuf, args: Vec<String>) -> Self {
+        Self {
+            kubeconfig,
+            log,
+            args: Mutex::new(args),
+            running: Mutex::new(None),
+        }
+    }
+
+    /// Starts it and waits until it says that it is ready.
+    pub fn start(&self) {
+        self.spawn();
+        poll("the operator is ready", PATIENCE, || {
+            let mut running = self.running.lock().unwrap();
+            let running = running.as_mut().unwrap();
+            if let Some(status) = running.child.try_wait().unwrap() {
+                panic!("the operator ended: {status}\n{}", self.log_tail());
+            }
+            let url = format!("http://127.0.0.1:{}/readyz", running.port);
+            let answer = http::plain()
+                .get(url)
+                .send()
+                .map_err(|error| error.to_string())?;
+            let status = answer.status();
+            let text = answer.text().unwrap_or_default();
+            if status.is_success() {
+                Ok(())
+            } else {
+                Err(text)
+            }
+        });
+    }
+
+    /// Starts it and waits for nothing: where it is not meant to be ready.
+    pub fn spawn(&self) {
+        let mut running = self.running.lock().unwrap();
+        assert!(running.is_none(), "the operator runs already");
+        let port = free_port();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .unwrap();
+        let mut command = Command::new(binaries::operator());
+        command
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("NO_COLOR", "1")
+            .arg(format!("--health-addr=127.0.0.1:{port}"))
+            .arg(format!("--metrics-addr=127.0.0.1:{port}"))
+            .arg("--log-encoding=console")
+            .args(self.args.lock().unwrap().iter())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        let child = spawn_bound(command).unwrap();
+        *running = Some(Running { child, port });
+    }
+
+    /// Its flags from the next start on; those the harness needs stay.
+    pub fn push_args<S: AsRef<str>>(&self, args: &[S]) {
+        let args = args.iter().map(|arg| arg.as_ref().to_owned());
+        self.args.lock().unwrap().extend(args);
+    }
+
+    /// Ends it with SIGKILL, in the middle of whatever it does.
+    pub fn kill9(&self) {
+        if let Some(mut running) = self.running.lock().unwrap().take() {
+            running.child.kill().unwrap();
+            running.child.wait().unwrap();
+        }
+    }
+
+    /// Ends it with SIGTERM, which must end with exit code 0.
+    pub fn stop(&self) {
+        let mut running = self
+            .running
+            .lock()
+            .unwrap()
+            .take()
+            .expect("the operator does not run");
+        let status = terminate(&mut running.child, PATIENCE).unwrap();
+        assert_eq!(status.code(), Some(0), "{status}\n{}", self.log_tail());
+    }
+
+    /// Ends it with SIGTERM and starts it again.
+    pub fn restart(&self) {
+        self.stop();
+        self.start();
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait(&self) -> ExitStatus {
+        let mut running = self
+            .running
+            .lock()
+            .unwrap()
+            .take()
+            .expect("the operator does not run");
+        poll("the operator ends", PATIENCE, || {
+            running.child.try_wait().unwrap().ok_or("it runs")
+        })
+    }
+
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.running
+            .lock()
+            .unwrap()
+            .as_ref()
+            .expect("the operator does not run")
+            .child
+            .id()
+    }
+
+    /// Everything it wrote to its log, over all its starts.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The end of [`log`](Self::log).
+    pub fn log_tail(&self) -> String {
+        log_tail(&self.log())
+    }
+
+    /// Its metrics, as a scrape sees them.
+    pub fn metrics(&self) -> String {
+        self.read("/metrics")
+    }
+
+    /// What one of its endpoints answers, whatever the status.
+    pub fn read(&self, path: &str) -> String {
+        let port = self
+            .running
+            .lock()
+            .unwrap()
+            .as_ref()
+            .expect("the operator does not run")
+            .port;
+        let answer = http::plain()
+            .get(format!("http://127.0.0.1:{port}{path}"))
+            .send()
+            .unwrap();
+        answer.text().unwrap()
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        self.kill9();
+    }
+}

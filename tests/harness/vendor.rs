@@ -1,0 +1,281 @@
+//! The reference vendor as a process, and what it lets its owner see and do.
+
+use crate::{binaries, http, poll, ports::free_port};
+use control_plane::{spawn_bound, terminate};
+use jiff::Timestamp;
+use reqwest::{Method, blocking::Response};
+use serde_json::{Value, json};
+use std::{
+    fs::File,
+    process::{Child, Command, Stdio},
+    sync::Mutex,
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// The bearer token that the vendor asks for unless told otherwise.
+pub const TOKEN: &str = "quickstart-token";
+
+/// A running vendor with a database of its own. Dropping it ends both.
+#[derive(Debug)]
+pub struct Vendor {
+    url: String,
+    port: u16,
+    args: Vec<String>,
+    child: Mutex<Option<Child>>,
+    dir: TempDir,
+}
+
+impl Vendor {
+    /// Starts one that asks for [`TOKEN`]; more flags, for example `--identity=none`, as needed.
+    pub fn start<S: AsRef<str>>(args: &[S]) -> Self {
+        let given = |flag: &str| args.iter().any(|arg| arg.as_ref().starts_with(flag));
+        let mut all = Vec::new();
+        if !given("--token") && !given("--basic") && !given("--api-key") {
+            all.push(format!("--token={TOKEN}"));
+        }
+        all.extend(args.iter().map(|arg| arg.as_ref().to_owned()));
+        let port = free_port();
+        let scheme = if given("--tls-cert") { "https" } else { "http" };
+        let vendor = Self {
+            url: format!("{scheme}://127.0.0.1:{port}"),
+            port,
+            args: all,
+            child: Mutex::new(None),
+            dir: tempfile::tempdir().unwrap(),
+        };
+        vendor.run();
+        vendor
+    }
+
+    /// Where it is reached: what a connection's `spec.url` is to be.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Starts it again, with all that it knew, at the same URL. Faults are forgotten.
+    pub fn run(&self) {
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join("vendor.log"))
+            .unwrap();
+        let mut command = Command::new(binaries::vendor());
+        command
+            .arg(format!("--listen=127.0.0.1:{}", self.port))
+            .arg("--database")
+            .arg(self.dir.path().join("vendor.redb"))
+            .args(&self.args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        let child = spawn_bound(command).unwrap();
+        *self.child.lock().unwrap() = Some(child);
+        poll("the vendor is up", Duration::from_secs(60), || {
+            if let Some(status) = self
+                .child
+                .lock()
+                .unwrap()
+                .as_mut()
+                .unwrap()
+                .try_wait()
+                .unwrap()
+            {
+                panic!("the vendor ended: {status}\n{}", self.log());
+            }
+            let answer = http::plain()
+                .get(format!("{}/_vendor/readyz", self.url))
+                .send();
+            answer.map(drop).map_err(|error| error.to_string())
+        });
+    }
+
+    /// Ends it at once (SIGKILL); calls are refused until [`run`](Self::run).
+    pub fn kill(&self) {
+        if let Some(mut child) = self.child.lock().unwrap().take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Ends it as a service manager does and starts it again.
+    pub fn restart(&self) {
+        if let Some(mut child) = self.child.lock().unwrap().take() {
+            terminate(&mut child, Duration::from_secs(20)).unwrap();
+        }
+        self.run();
+    }
+
+    /// What it wrote to stderr.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("vendor.log")).unwrap_or_default()
+    }
+
+    /// Changes its behaviour by a JSON merge patch, for example
+    /// `{"operations": {"create": {"async": {"after": "manual"}}}}`.
+    pub fn behavior(&self, patch: Value) {
+        self.admin(&Method::PATCH, "/behavior", Some(&patch));
+    }
+
+    /// Adds a fault rule, for example
+    /// `{"method": "POST", "path": "/tenant", "times": 1, "fault": {"closeAfter": true}}`.
+    pub fn fault(&self, rule: Value) {
+        self.admin(&Method::POST, "/faults", Some(&rule));
+    }
+
+    /// The fault rules in force, each with its `hits`.
+    pub fn faults(&self) -> Vec<Value> {
+        self.list("/faults")
+    }
+
+    /// Removes all fault rules.
+    pub fn clear_faults(&self) {
+        self.admin(&Method::DELETE, "/faults", None);
+    }
+
+    /// Every call it received, in order: `sequence`, `operation`, `method`, `path`, `headers`,
+    /// `body`, `status`, `effect`, `fault`.
+    pub fn calls(&self) -> Vec<Call> {
+        self.list("/calls").into_iter().map(Call).collect()
+    }
+
+    /// The calls after that one.
+    pub fn calls_since(&self, sequence: u64) -> Vec<Call> {
+        let calls = self.list(&format!("/calls?since={sequence}"));
+        calls.into_iter().map(Call).collect()
+    }
+
+    /// The number of the latest call, for [`calls_since`](Self::calls_since).
+    pub fn sequence(&self) -> u64 {
+        self.calls().last().map_or(0, Call::sequence)
+    }
+
+    /// How often each operation was called, and what there is now: `create`, `get`, …, `tenants`,
+    /// `live`, `duplicates`, `inFlight`, `effects`.
+    pub fn counts(&self) -> Value {
+        self.admin(&Method::GET, "/counts", None).json().unwrap()
+    }
+
+    /// One number of [`counts`](Self::counts).
+    pub fn count(&self, name: &str) -> u64 {
+        let counts = self.counts();
+        counts[name]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no {name} in {counts}"))
+    }
+
+    /// Every tenant it has or had, the oldest first.
+    pub fn tenants(&self) -> Vec<Value> {
+        self.list("/tenants")
+    }
+
+    /// The tenants that are pending, active or suspended.
+    pub fn live(&self) -> Vec<Value> {
+        let mut tenants = self.tenants();
+        tenants.retain(|tenant| {
+            matches!(
+                tenant["status"].as_str(),
+                Some("pending" | "active" | "suspended")
+            )
+        });
+        tenants
+    }
+
+    /// The one live tenant.
+    pub fn tenant(&self) -> Value {
+        let mut live = self.live();
+        assert_eq!(live.len(), 1, "{live:#?}");
+        live.remove(0)
+    }
+
+    /// Decides what is pending for a tenant: `{"status": "approved" | "failed" | "inquiring",
+    /// "reason": …, "parameterErrors": {…}}`.
+    pub fn decide(&self, id: &str, decision: Value) {
+        self.admin(
+            &Method::POST,
+            &format!("/tenants/{id}/decide"),
+            Some(&decision),
+        );
+    }
+
+    /// Approves what is pending for a tenant.
+    pub fn approve(&self, id: &str) {
+        self.decide(id, json!({"status": "approved"}));
+    }
+
+    /// Changes a tenant behind the operator's back: `{"status", "limits", "parameters"}`.
+    pub fn patch_tenant(&self, id: &str, change: Value) {
+        self.admin(&Method::PATCH, &format!("/tenants/{id}"), Some(&change));
+    }
+
+    /// Makes a tenant vanish as if it had never been.
+    pub fn vanish(&self, id: &str) {
+        self.admin(&Method::DELETE, &format!("/tenants/{id}"), None);
+    }
+
+    fn list(&self, path: &str) -> Vec<Value> {
+        self.admin(&Method::GET, path, None).json().unwrap()
+    }
+
+    fn admin(&self, method: &Method, path: &str, body: Option<&Value>) -> Response {
+        let mut request =
+            http::plain().request(method.clone(), format!("{}/_vendor{path}", self.url));
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let answer = request
+            .send()
+            .unwrap_or_else(|error| panic!("{method} {path}: {error:?}\n{}", self.log()));
+        let status = answer.status();
+        if status.is_success() {
+            answer
+        } else {
+            panic!(
+                "{method} {path} {body:?}: {status} {}",
+                answer.text().unwrap_or_default()
+            )
+        }
+    }
+}
+
+impl Drop for Vendor {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A call as the vendor recorded it.
+#[derive(Clone, Debug)]
+pub struct Call(pub Value);
+
+impl Call {
+    /// Its number, counting up from 1.
+    pub fn sequence(&self) -> u64 {
+        self.0["sequence"].as_u64().unwrap()
+    }
+
+    /// `create`, `get`, `lookup`, `change`, `disable`, `enable`, `delete` or `other`.
+    pub fn operation(&self) -> &str {
+        self.0["operation"].as_str().unwrap()
+    }
+
+    /// When it came in.
+    pub fn time(&self) -> Timestamp {
+        self.0["time"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// The JSON body, `null` if there was none.
+    pub fn body(&self) -> &Value {
+        &self.0["body"]
+    }
+
+    /// The status answered; none where the connection was closed instead.
+    pub fn status(&self) -> Option<u64> {
+        self.0["status"].as_u64()
+    }
+}
+
+/// The operations of calls, in order.
+pub fn operations(calls: &[Call]) -> Vec<&str> {
+    calls.iter().map(Call::operation).collect()
+}
