@@ -1,7 +1,12 @@
 //! The Kubernetes API as the operator uses it: every call bounded in time, none repeated below us,
 //! every write of protocol state a compare-and-swap.
 
-use std::{future::Future, time::Duration};
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use fulfillment_crds::{Condition, Subscription, SubscriptionStatus, annotations, finalizers};
 use k8s_openapi::{
@@ -20,6 +25,10 @@ use crate::facts::Intent;
 
 /// How long any call to the API server may take.
 const CALL: Duration = Duration::from_secs(10);
+
+/// How long a namespace found alive counts as such: a thousand purchases at once ask a few times.
+/// Nothing rests on it: what is still created is deleted with the namespace's objects.
+const ALIVE: Duration = Duration::from_millis(500);
 
 /// The field manager of the operator's writes.
 pub const FIELD_MANAGER: &str = "fulfillment-operator";
@@ -77,6 +86,7 @@ pub enum Guard {
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
+    alive: Arc<Mutex<HashMap<String, Instant>>>,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -96,6 +106,7 @@ impl Cluster {
         config.default_retry = false;
         Ok(Self {
             client: Client::try_from(config)?,
+            alive: Arc::default(),
         })
     }
 
@@ -159,13 +170,27 @@ impl Cluster {
     ///
     /// Where it cannot be read.
     pub async fn is_terminating(&self, namespace: &str) -> Result<bool, KubeError> {
-        let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        match bounded(namespaces.get_opt(namespace)).await {
-            Ok(found) => Ok(found.is_none_or(|ns| ns.metadata.deletion_timestamp.is_some())),
-            // An install without this right learns it from the objects' own deletion.
-            Err(KubeError::Forbidden(_)) => Ok(false),
-            Err(error) => Err(error),
+        let alive = || self.alive.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = Instant::now();
+        if alive()
+            .get(namespace)
+            .is_some_and(|at| asked.duration_since(*at) < ALIVE)
+        {
+            return Ok(false);
         }
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let terminating = match bounded(namespaces.get_opt(namespace)).await {
+            Ok(found) => found.is_none_or(|ns| ns.metadata.deletion_timestamp.is_some()),
+            // An install without this right learns it from the objects' own deletion.
+            Err(KubeError::Forbidden(_)) => false,
+            Err(error) => return Err(error),
+        };
+        if terminating {
+            alive().remove(namespace);
+        } else {
+            alive().insert(namespace.to_owned(), asked);
+        }
+        Ok(terminating)
     }
 
     /// Writes the finalizer and, if given, the intent, in one compare-and-swap.
