@@ -31,11 +31,18 @@ use crate::{
 const COUNT: Duration = Duration::from_secs(60);
 /// How often the health is written at most.
 const HEALTH: Duration = Duration::from_secs(5);
+/// How often a connection is looked at at most: every Subscription that comes or goes asks for it,
+/// and a look counts them all.
+const LOOK: Duration = Duration::from_millis(200);
 /// How often a connection is looked at anyway.
 const IDLE: Duration = Duration::from_secs(600);
 
-/// When each connection's status was written last, by uid.
-type Written = Arc<Mutex<HashMap<String, Instant>>>;
+/// When each connection's status was written last, and when it was looked at last, by uid.
+#[derive(Clone, Debug, Default)]
+struct Last {
+    written: Arc<Mutex<HashMap<String, Instant>>>,
+    looked: Arc<Mutex<HashMap<String, Instant>>>,
+}
 
 /// Runs passes over connections until the operator stops.
 pub async fn passes(
@@ -44,16 +51,9 @@ pub async fn passes(
     receiver: mpsc::UnboundedReceiver<ReconcileRequest<Guarded<VendorConnection>>>,
 ) {
     let scope_of_pass = Arc::clone(scope);
-    let written = Written::default();
+    let last = Last::default();
     controller::applier(
-        move |object, ctx| {
-            guarded_pass(
-                object,
-                ctx,
-                Arc::clone(&scope_of_pass),
-                Arc::clone(&written),
-            )
-        },
+        move |object, ctx| guarded_pass(object, ctx, Arc::clone(&scope_of_pass), last.clone()),
         |_, _: &PassError, _| Action::requeue(Duration::from_secs(1).mul_f64(0.5 + pace::random())),
         Arc::clone(ctx),
         scope.connections.clone(),
@@ -68,13 +68,18 @@ fn guarded_pass(
     object: Arc<Guarded<VendorConnection>>,
     ctx: Arc<Context>,
     scope: Arc<Scope>,
-    written: Written,
+    last: Last,
 ) -> BoxFuture<'static, Result<Action, PassError>> {
     async move {
         let Ok(connection) = &object.0 else {
             return Ok(Action::requeue(IDLE));
         };
-        let pass = std::panic::AssertUnwindSafe(pass(&ctx, &scope, connection, &written));
+        let uid = connection.uid().unwrap_or_default();
+        if let Some(left) = left(&last.looked, &uid, LOOK) {
+            return Ok(Action::requeue(left));
+        }
+        stamp(&last.looked, &uid);
+        let pass = std::panic::AssertUnwindSafe(pass(&ctx, &scope, connection, &last));
         let result = pass
             .catch_unwind()
             .await
@@ -97,7 +102,7 @@ async fn pass(
     ctx: &Context,
     scope: &Scope,
     connection: &VendorConnection,
-    written: &Written,
+    last: &Last,
 ) -> Result<Duration, KubeError> {
     let count = guard(ctx, scope, connection).await?;
     if connection.metadata.deletion_timestamp.is_some() && count == 0 {
@@ -128,7 +133,7 @@ async fn pass(
             Err((reason, message)) => condition(reason, &message, "False"),
         }],
     };
-    write(ctx, connection, &before, &after, written).await
+    write(ctx, connection, &before, &after, last).await
 }
 
 /// Keeps the finalizers where tenants are and drops them where none are left; says how many
@@ -270,7 +275,7 @@ async fn write(
     connection: &VendorConnection,
     before: &VendorConnectionStatus,
     after: &VendorConnectionStatus,
-    written: &Written,
+    last: &Last,
 ) -> Result<Duration, KubeError> {
     let uid = connection.uid().unwrap_or_default();
     let word = |s: &VendorConnectionStatus| {
@@ -298,13 +303,7 @@ async fn write(
     } else {
         return Ok(IDLE);
     };
-    let last = written
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .get(&uid)
-        .copied();
-    let left = last.map_or(Duration::ZERO, |at| pause.saturating_sub(at.elapsed()));
-    if !left.is_zero() {
+    if let Some(left) = left(&last.written, &uid, pause) {
         return Ok(left);
     }
     let namespace = connection.namespace().unwrap_or_default();
@@ -319,9 +318,18 @@ async fn write(
             .patch_status(&connection.name_any(), &params, &Patch::Merge(patch)),
     )
     .await?;
-    written
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(uid, Instant::now());
+    stamp(&last.written, &uid);
     Ok(IDLE)
+}
+
+/// How much of a pause is left since the last time, if any.
+fn left(times: &Mutex<HashMap<String, Instant>>, uid: &str, pause: Duration) -> Option<Duration> {
+    let times = times.lock().unwrap_or_else(PoisonError::into_inner);
+    let since = times.get(uid)?.elapsed();
+    pause.checked_sub(since).filter(|left| !left.is_zero())
+}
+
+fn stamp(times: &Mutex<HashMap<String, Instant>>, uid: &str) {
+    let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
+    times.insert(uid.to_owned(), Instant::now());
 }

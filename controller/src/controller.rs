@@ -26,6 +26,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::Instrument;
 
 use crate::{
+    claims::Claims,
     connection,
     events::{Events, Note},
     identity::InstallationKey,
@@ -70,6 +71,8 @@ pub struct Context {
     pub links: Links,
     /// When to look again.
     pub pace: Pace,
+    /// Who went ahead with a name of its own choice.
+    pub claims: Claims,
     /// Where events go.
     pub events: Events,
     /// What is counted.

@@ -16,6 +16,11 @@ use crate::{
     vendor::budget::Budget,
 };
 
+/// Statuses go first: an event waits until none was written for so long,
+const CALM: Duration = Duration::from_millis(100);
+/// but no longer than this, so that events come slowly while there is much to do.
+const MOST: Duration = Duration::from_millis(200);
+
 /// Events that wait at most; later ones are dropped.
 const QUEUE: usize = 1024;
 
@@ -41,9 +46,10 @@ impl Events {
     pub fn start(cluster: Cluster, instance: String) -> (Self, tokio::task::JoinHandle<()>) {
         let (sender, mut queue) = mpsc::channel::<(ObjectReference, Note)>(QUEUE);
         let writer = tokio::spawn(async move {
-            let budget = Budget::new(20, 20, 1);
+            let budget = Budget::new(50, 50, 1);
             while let Some((regarding, note)) = queue.recv().await {
                 budget.token().await;
+                cluster.calm(CALM, MOST).await;
                 let namespace = regarding.namespace.clone().unwrap_or_default();
                 let api: Api<Event> = cluster.api(&namespace);
                 let event = event(regarding, note, &instance);

@@ -87,6 +87,7 @@ pub enum Guard {
 pub struct Cluster {
     client: Client,
     alive: Arc<Mutex<HashMap<String, Instant>>>,
+    written: Arc<Mutex<Option<Instant>>>,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -107,7 +108,26 @@ impl Cluster {
         Ok(Self {
             client: Client::try_from(config)?,
             alive: Arc::default(),
+            written: Arc::default(),
         })
+    }
+
+    /// Waits until no Subscription was written for `calm`, but no longer than `most`.
+    pub async fn calm(&self, calm: Duration, most: Duration) {
+        let began = Instant::now();
+        while began.elapsed() < most {
+            let last = *self.written.lock().unwrap_or_else(PoisonError::into_inner);
+            let since = last.map_or(calm, |at| at.elapsed());
+            let Some(left) = calm.checked_sub(since).filter(|left| !left.is_zero()) else {
+                return;
+            };
+            tokio::time::sleep(left.min(most)).await;
+        }
+    }
+
+    fn writing(&self) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        *written = Some(Instant::now());
     }
 
     /// The client, for watches.
@@ -172,25 +192,31 @@ impl Cluster {
     pub async fn is_terminating(&self, namespace: &str) -> Result<bool, KubeError> {
         let alive = || self.alive.lock().unwrap_or_else(PoisonError::into_inner);
         let asked = Instant::now();
-        if alive()
-            .get(namespace)
-            .is_some_and(|at| asked.duration_since(*at) < ALIVE)
         {
-            return Ok(false);
+            let mut alive = alive();
+            let known = alive.get(namespace).copied();
+            if known.is_some_and(|at| asked.duration_since(at) < ALIVE) {
+                return Ok(false);
+            }
+            // One asks again; the others go by the last answer until it has one.
+            if known.is_some() {
+                alive.insert(namespace.to_owned(), asked);
+            }
         }
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        let terminating = match bounded(namespaces.get_opt(namespace)).await {
-            Ok(found) => found.is_none_or(|ns| ns.metadata.deletion_timestamp.is_some()),
+        let found = bounded(namespaces.get_opt(namespace)).await;
+        let terminating = match found {
+            Ok(found) => Ok(found.is_none_or(|ns| ns.metadata.deletion_timestamp.is_some())),
             // An install without this right learns it from the objects' own deletion.
-            Err(KubeError::Forbidden(_)) => false,
-            Err(error) => return Err(error),
+            Err(KubeError::Forbidden(_)) => Ok(false),
+            Err(error) => Err(error),
         };
-        if terminating {
-            alive().remove(namespace);
-        } else {
+        if matches!(terminating, Ok(false)) {
             alive().insert(namespace.to_owned(), asked);
+        } else {
+            alive().remove(namespace);
         }
-        Ok(terminating)
+        terminating
     }
 
     /// Writes the finalizer and, if given, the intent, in one compare-and-swap.
@@ -263,6 +289,7 @@ impl Cluster {
         patch.push(json!({"op": "add", "path": "/status", "value": status}));
         let (namespace, name) = key(object);
         let patch = json_patch(patch)?;
+        self.writing();
         bounded(
             self.api::<Subscription>(namespace)
                 .patch_status(name, &params(), &patch),
@@ -307,6 +334,7 @@ impl Cluster {
     ) -> Result<Subscription, KubeError> {
         let (namespace, name) = key(object);
         let patch = json_patch(patch)?;
+        self.writing();
         bounded(
             self.api::<Subscription>(namespace)
                 .patch(name, &params(), &patch),

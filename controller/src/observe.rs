@@ -7,11 +7,11 @@ use fulfillment_crds::{
     IdentityMode, OnMissing, OnUnknownOutcome, Subscription, annotations, finalizers,
 };
 use k8s_openapi::jiff::SignedDuration;
-use kube::Resource;
 use secrecy::SecretString;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use crate::{
+    claims,
     controller::{Context, Scope},
     facts::{Clock, Desired, Facts, ObjectFacts, Pass, Resolution, Rules, Trouble},
     inputs,
@@ -117,6 +117,8 @@ pub async fn observe(
         },
     };
     facts.pass.note = taken(ctx, scope, &object, &facts, usable.as_ref());
+    facts.trouble =
+        claim_conflict(ctx, scope, &object, &facts, usable.as_ref()).or(facts.trouble.take());
     facts.clock = clock(
         ctx,
         scope,
@@ -263,7 +265,7 @@ fn clock(
     }
 }
 
-/// Why the tenant a person names cannot be this Subscription's: another one holds it.
+/// Why the tenant a person names cannot be taken.
 fn taken(
     ctx: &Context,
     scope: &Scope,
@@ -271,27 +273,28 @@ fn taken(
     facts: &Facts,
     usable: Option<&Usable>,
 ) -> Option<String> {
-    let (Some(Resolution::Adopt(tenant)), Some(usable)) = (&facts.object.resolution, usable) else {
-        return None;
-    };
-    let url = &usable.connection.spec.url;
-    let holder = scope.subscriptions.state().into_iter().find(|other| {
-        let Ok(other) = &other.0 else {
-            return false;
-        };
-        let other = ctx.pace.newest(&Arc::new(other.clone()));
-        let namespace = other.metadata.namespace.as_deref().unwrap_or_default();
-        other.metadata.uid != object.metadata.uid
-            && other.status.as_ref().and_then(|s| s.tenant_id.as_ref()) == Some(tenant)
-            && scope
-                .connection(namespace, &other.spec.connection_ref.name)
-                .is_some_and(|c| c.is_ok_and(|c| c.spec.url == *url))
-    })?;
-    Some(format!(
-        "tenant {tenant} belongs to Subscription {}/{} already",
-        holder.meta().namespace.as_deref().unwrap_or_default(),
-        holder.meta().name.as_deref().unwrap_or_default()
-    ))
+    match (&facts.object.resolution, usable) {
+        (Some(Resolution::Adopt(tenant)), Some(usable)) => {
+            claims::taken(ctx, scope, object, tenant, usable)
+        }
+        (Some(_) | None, _) => None,
+    }
+}
+
+/// Nothing was made yet under a name that another Subscription has.
+fn claim_conflict(
+    ctx: &Context,
+    scope: &Scope,
+    object: &Subscription,
+    facts: &Facts,
+    usable: Option<&Usable>,
+) -> Option<Trouble> {
+    let unborn = facts.ledger.tenant_id.is_none() && plan::open_create(facts).is_none();
+    let wanted = !facts.object.deleting && facts.trouble.is_none();
+    (unborn && wanted)
+        .then_some(usable)
+        .flatten()
+        .and_then(|usable| claims::conflict(ctx, scope, object, usable))
 }
 
 /// Everything whose change ends a back-off at once. Contents, not versions: our own finalizer on a

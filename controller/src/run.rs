@@ -14,6 +14,7 @@ use tokio::{
 
 use crate::{
     admin,
+    claims::Claims,
     config::Args,
     controller::{self, Context, Readiness, Settings},
     events::{self, Events},
@@ -114,6 +115,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
             key: key.clone(),
             links: Links::new(changed),
             pace: Pace::default(),
+            claims: Claims::default(),
             events: events.clone(),
             metrics: Arc::clone(&metrics),
             settings: settings.clone(),

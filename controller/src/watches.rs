@@ -245,8 +245,10 @@ impl Tell {
         };
         let gone = matches!(event, Event::Delete(_));
         if gone {
-            ctx.pace
-                .forget(object.meta().uid.as_deref().unwrap_or_default());
+            let uid = object.meta().uid.as_deref().unwrap_or_default();
+            ctx.pace.forget(uid);
+            ctx.claims.forget(uid);
+            self.next_claim(object);
         }
         let counts =
             |s: &Guarded<Subscription>| s.finalizers().iter().any(|f| f == finalizers::TENANT);
@@ -324,6 +326,26 @@ impl Tell {
                 key.is_some_and(|key| key.name == name)
             })
         });
+    }
+
+    /// A name is free again: who else claims it is told.
+    fn next_claim(&self, gone: &Guarded<Subscription>) {
+        let Some(id) = gone
+            .0
+            .as_ref()
+            .ok()
+            .and_then(|s| s.spec.external_id.as_ref())
+        else {
+            return;
+        };
+        for object in self.scope.subscriptions.state() {
+            let claims = |s: &Subscription| s.spec.external_id.as_ref() == Some(id);
+            if object.0.as_ref().is_ok_and(claims) {
+                let _ = self
+                    .subscriptions
+                    .send(ObjectRef::from_obj(&*object).into());
+            }
+        }
     }
 
     fn every_subscription(&self, namespace: &str, wanted: impl Fn(&Subscription) -> bool) {

@@ -28,7 +28,9 @@ pub fn vendor_connection_crd() -> CustomResourceDefinition {
 }
 
 /// Adds what the derives cannot express: the status default that keeps kstatus from calling an
-/// object current before the operator has seen it.
+/// object current before the operator has seen it, and that status has one writer, who writes it as
+/// a whole. (The API server then keeps one line of ownership instead of thirty, and every read and
+/// write of the object is the cheaper for it.)
 fn published(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         let Some(root) = version
@@ -42,6 +44,7 @@ fn published(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
             strip(property);
             if name == "status" {
                 property.default = Some(JSON(json!({"observedGeneration": -1})));
+                property.x_kubernetes_map_type = Some("atomic".into());
             }
         }
     }

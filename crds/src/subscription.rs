@@ -83,7 +83,7 @@ pub struct SubscriptionSpec {
     /// out is no longer compared; the vendor keeps what it has.
     #[serde(default, skip_serializing_if = "Limits::is_empty")]
     #[schemars(extend("maxProperties" = 64))]
-    #[x_kube(validation = Rule::new("self.all(name, size(name) <= 63 && name.matches('^[A-Za-z][A-Za-z0-9._-]*$'))").message("a limit's name is up to 63 letters, digits, '.', '_' or '-', and begins with a letter"))]
+    #[x_kube(validation = Rule::new("self.all(name, name.matches('^[A-Za-z][A-Za-z0-9._-]{0,62}$'))").message("a limit's name is up to 63 letters, digits, '.', '_' or '-', and begins with a letter"))]
     pub limits: Limits,
 
     /// Parameters of the order, for example a phone number; values may come from a Secret or a

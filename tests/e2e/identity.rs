@@ -1,7 +1,7 @@
 //! Whose tenant it is: kept through what a cluster may lose, and never taken from somebody else.
 
 use e2e::{
-    World,
+    SOON, World,
     objects::{self, message, standing},
     vendor::operations,
 };
@@ -116,6 +116,25 @@ fn a_second_claim_is_a_conflict_where_the_vendor_would_not_notice() {
     world.request("second", "now");
     world.ready("second");
     assert_eq!(world.vendor.count("live"), 1);
+}
+
+#[test]
+fn of_claims_made_at_the_same_moment_one_is_served() {
+    let world = World::builder().identity_none().start();
+    for name in ["a", "b", "c", "d"] {
+        world.subscribe(name, json!({"externalId": "AS-7957-9623"}));
+    }
+    let ready = |wanted: &str| {
+        let claims = ["a", "b", "c", "d"].map(|name| standing(&world.sub(name), "Ready"));
+        claims.iter().filter(|is| *is == wanted).count()
+    };
+    world.eventually("one is served, three are told", SOON, || {
+        match (ready("True Active"), ready("False Conflict")) {
+            (1, 3) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    assert_eq!(operations(&world.vendor.calls()), ["create"]);
 }
 
 #[test]

@@ -198,7 +198,11 @@ fn verdict(f: &Facts, rest: Rest, about: &About<'_>) -> Option<Verdict> {
         ),
         Rest::Trouble => {
             let trouble = f.trouble.as_ref()?;
-            let conflict = trouble.reason == Reason::OutputSecretConflict;
+            // Nothing that the operator waits for ends these: somebody has to choose.
+            let conflict = matches!(
+                trouble.reason,
+                Reason::OutputSecretConflict | Reason::Conflict
+            );
             of(
                 "False",
                 trouble.reason,

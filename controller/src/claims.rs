@@ -1,0 +1,123 @@
+//! Who holds what at a vendor, among the Subscriptions this process sees: a name that was chosen by
+//! a user is a claim, and two claims on one thing are a conflict before any vendor hears of it.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use fulfillment_crds::{Reason, Subscription, finalizers};
+use kube::ResourceExt;
+
+use crate::{
+    controller::{Context, Scope},
+    facts::Trouble,
+    link::Usable,
+};
+
+/// The uids of Subscriptions that this process has let go ahead with an externalId of their own
+/// choice: between that and their finalizer they hold it already.
+#[derive(Debug, Default)]
+pub struct Claims(Mutex<HashSet<String>>);
+
+impl Claims {
+    /// Forgets an object that is gone.
+    pub fn forget(&self, uid: &str) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(uid);
+    }
+}
+
+/// Why a Subscription may not use the externalId it claims: another one of the same vendor has it.
+/// Who already went ahead with it keeps it; else the older one has it, and at the same age the one
+/// with the smaller uid.
+pub fn conflict(
+    ctx: &Context,
+    scope: &Scope,
+    object: &Subscription,
+    usable: &Usable,
+) -> Option<Trouble> {
+    let id = object.spec.external_id.as_ref()?;
+    let mut ahead = ctx.claims.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let rank = |s: &Subscription| {
+        let uid = s.uid().unwrap_or_default();
+        let holds = ahead.contains(&uid) || s.finalizers().iter().any(|f| f == finalizers::TENANT);
+        (!holds, s.creation_timestamp(), uid)
+    };
+    let holder = others(ctx, scope, object, usable)
+        .filter(|other| names(other, id))
+        .min_by_key(|other| rank(other));
+    match holder {
+        Some(holder) if rank(&holder) < rank(object) => Some(Trouble {
+            reason: Reason::Conflict,
+            message: format!(
+                "externalId {id} belongs to Subscription {} already: choose another, or delete that one",
+                path(&holder)
+            ),
+        }),
+        Some(_) | None => {
+            ahead.extend(object.uid());
+            None
+        }
+    }
+}
+
+/// Why a tenant a person names cannot be this Subscription's: another one holds it.
+pub fn taken(
+    ctx: &Context,
+    scope: &Scope,
+    object: &Subscription,
+    tenant: &str,
+    usable: &Usable,
+) -> Option<String> {
+    let holds = |other: &Subscription| {
+        let status = other.status.as_ref();
+        status.and_then(|s| s.tenant_id.as_deref()) == Some(tenant)
+    };
+    others(ctx, scope, object, usable)
+        .find(|other| holds(other))
+        .map(|holder| {
+            format!(
+                "tenant {tenant} belongs to Subscription {} already",
+                path(&holder)
+            )
+        })
+}
+
+/// Whether a Subscription goes by this externalId, claimed or derived.
+pub fn names(subscription: &Subscription, id: &str) -> bool {
+    let recorded = subscription.status.as_ref();
+    subscription.spec.external_id.as_deref() == Some(id)
+        || recorded.and_then(|s| s.external_id.as_deref()) == Some(id)
+}
+
+/// All other Subscriptions at the same URL, as new as this process knows them.
+fn others<'a>(
+    ctx: &'a Context,
+    scope: &'a Scope,
+    object: &'a Subscription,
+    usable: &'a Usable,
+) -> impl Iterator<Item = Arc<Subscription>> + 'a {
+    let url = &usable.connection.spec.url;
+    let others = scope.subscriptions.state().into_iter();
+    others
+        .filter_map(|other| other.0.as_ref().ok().cloned())
+        .filter(|other| other.metadata.uid != object.metadata.uid)
+        .map(|other| ctx.pace.newest(&Arc::new(other)))
+        .filter(move |other| {
+            let namespace = other.namespace().unwrap_or_default();
+            scope
+                .connection(&namespace, &other.spec.connection_ref.name)
+                .is_some_and(|c| c.is_ok_and(|c| c.spec.url == *url))
+        })
+}
+
+fn path(subscription: &Subscription) -> String {
+    format!(
+        "{}/{}",
+        subscription.namespace().unwrap_or_default(),
+        subscription.name_any()
+    )
+}
