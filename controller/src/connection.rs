@@ -14,7 +14,7 @@ use fulfillment_crds::{
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use kube::{
     Resource, ResourceExt,
-    api::{Patch, PatchParams},
+    api::{ListParams, Patch, PatchParams},
     runtime::controller::{self, Action, ReconcileRequest},
 };
 use serde_json::json;
@@ -150,7 +150,7 @@ async fn guard(
     let link = ctx.links.get(&namespace, &name);
     // No pass is between this connection's finalizer and its Subscription's own while we count.
     let mut protected = link.protected.write().await;
-    let count = count(ctx, scope, &namespace, &name);
+    let count = count(ctx, scope, &namespace, &name).await?;
     if count == 0 {
         *protected = false;
     }
@@ -177,7 +177,7 @@ async fn guard_secrets(ctx: &Context, scope: &Scope, namespace: &str) -> Result<
         }
         let name = secret.name_any();
         let has = secret.finalizers().iter().any(|f| f == finalizers::IN_USE);
-        let wanted = in_use(ctx, scope, namespace, &name);
+        let wanted = in_use(ctx, scope, namespace, &name).await?;
         let too_late = wanted && secret.metadata.deletion_timestamp.is_some();
         if has == wanted || too_late {
             continue;
@@ -193,45 +193,58 @@ async fn guard_secrets(ctx: &Context, scope: &Scope, namespace: &str) -> Result<
 }
 
 /// Whether a Secret is named by a connection that has Subscriptions.
-fn in_use(ctx: &Context, scope: &Scope, namespace: &str, secret: &str) -> bool {
-    scope.connections.state().iter().any(|c| {
-        c.namespace().as_deref() == Some(namespace)
-            && c.0
-                .as_ref()
-                .is_ok_and(|c| link::secret_name(&c.spec) == Some(secret))
-            && (count(ctx, scope, namespace, &c.name_any()) > 0
-                || ctx
-                    .links
-                    .get(namespace, &c.name_any())
-                    .protected
-                    .try_read()
-                    .is_ok_and(|p| *p))
-    })
+async fn in_use(
+    ctx: &Context,
+    scope: &Scope,
+    namespace: &str,
+    secret: &str,
+) -> Result<bool, KubeError> {
+    for connection in scope.connections.state() {
+        let names = connection
+            .0
+            .as_ref()
+            .is_ok_and(|c| link::secret_name(&c.spec) == Some(secret));
+        if !names || connection.namespace().as_deref() != Some(namespace) {
+            continue;
+        }
+        let name = connection.name_any();
+        let link = ctx.links.get(namespace, &name);
+        let protected = link.protected.try_read().is_ok_and(|p| *p);
+        if protected || count(ctx, scope, namespace, &name).await? > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// How many Subscriptions may have a tenant behind this connection.
-fn count(ctx: &Context, scope: &Scope, namespace: &str, connection: &str) -> i64 {
-    let counted = |s: &Subscription| {
-        watches::uses(s, connection)
-            && (s.finalizers().iter().any(|f| f == finalizers::TENANT) || ctx.pace.has_finalizer(s))
-    };
-    let n = scope
-        .subscriptions
-        .state()
+async fn count(
+    ctx: &Context,
+    scope: &Scope,
+    namespace: &str,
+    connection: &str,
+) -> Result<i64, KubeError> {
+    let seen = scope.subscriptions.state();
+    let here = seen
         .iter()
-        .filter(|o| o.meta().namespace.as_deref() == Some(namespace))
-        .filter(|o| match &o.0 {
-            Ok(s) => counted(s),
-            // What cannot be decoded may have a tenant anywhere.
-            Err(invalid) => invalid
-                .metadata
-                .finalizers
-                .iter()
-                .flatten()
-                .any(|f| f == finalizers::TENANT),
-        })
-        .count();
-    i64::try_from(n).unwrap_or(i64::MAX)
+        .filter(|o| o.meta().namespace.as_deref() == Some(namespace));
+    let mut n = here.filter(|o| counts(ctx, o, connection)).count();
+    if n == 0 && ctx.settings.label_selector.is_some() {
+        // What has lost its label is out of sight, and its tenant is still there.
+        let all = ctx.cluster.api::<Guarded<Subscription>>(namespace);
+        let all = bounded(all.list(&ListParams::default())).await?;
+        n = all.iter().filter(|o| counts(ctx, o, connection)).count();
+    }
+    Ok(i64::try_from(n).unwrap_or(i64::MAX))
+}
+
+fn counts(ctx: &Context, object: &Guarded<Subscription>, connection: &str) -> bool {
+    let finalized = object.finalizers().iter().any(|f| f == finalizers::TENANT);
+    match &object.0 {
+        Ok(s) => watches::uses(s, connection) && (finalized || ctx.pace.has_finalizer(s)),
+        // What cannot be decoded may have a tenant anywhere.
+        Err(_) => finalized,
+    }
 }
 
 /// Whether the condition that stands is of calls made under this very spec.

@@ -64,14 +64,14 @@ use crate::{limits::Limits, request::Request};
     )
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.connectionRef == oldSelf.connectionRef").message("connectionRef is immutable: a tenant cannot move to another vendor; delete this Subscription and apply one with another name").field_path(".connectionRef"))]
-#[x_kube(validation = Rule::new("self.product == oldSelf.product").message("product is immutable: delete this Subscription and apply one with another name").field_path(".product"))]
 #[x_kube(validation = Rule::new("has(self.externalId) == has(oldSelf.externalId) && (!has(self.externalId) || self.externalId == oldSelf.externalId)").message("externalId is immutable, and can neither be added nor removed later: delete this Subscription and apply one with another name").field_path(".externalId"))]
 pub struct SubscriptionSpec {
     /// The connection to the vendor. Immutable.
+    #[x_kube(validation = Rule::new("self.name == oldSelf.name && self.kind == oldSelf.kind").message("connectionRef is immutable: a tenant cannot move to another vendor; delete this Subscription and apply one with another name"))]
     pub connection_ref: ConnectionRef,
 
     /// The product at the vendor, in the vendor's own word, for example mail-pro. Immutable.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("product is immutable: delete this Subscription and apply one with another name"))]
     #[schemars(length(min = 1, max = 128))]
     pub product: String,
 

@@ -104,6 +104,44 @@ fn deleted_while_in_use_it_stays_until_the_last_tenant_is_gone() {
 }
 
 #[test]
+fn a_subscription_that_lost_its_label_still_counts() {
+    let world = World::builder()
+        .operator_arg("--watch-label-selector=shard=a")
+        .start();
+    world.subscribe("mail", json!({}));
+    world.kubectl(&["label", "fsub", "mail", "shard=a"]);
+    world.ready("mail");
+    world.kubectl(&["label", "fsub", "mail", "shard-"]);
+    world.eventually("the operator sees it no more", SOON, || {
+        let metrics = world.operator.metrics();
+        let seen = metrics
+            .lines()
+            .find(|line| line.starts_with("fulfillment_subscriptions") && !line.ends_with(" 0"));
+        seen.map_or(Ok(()), |line| Err(line.to_owned()))
+    });
+    world.kubectl(&["delete", "VendorConnection", "acme", "--wait=false"]);
+    let slower = r#"{"spec": {"polling": {"interval": "1h"}}}"#;
+    world.kubectl(&[
+        "patch",
+        "VendorConnection",
+        "acme",
+        "--type=merge",
+        "-p",
+        slower,
+    ]);
+    world.until("it was looked at", "VendorConnection", "acme", |acme| {
+        acme["status"]["observedGeneration"] == acme["metadata"]["generation"]
+    });
+    for (kind, name) in BOTH {
+        assert!(is_held(&world.get(kind, name)), "{kind}");
+    }
+    world.kubectl(&["label", "fsub", "mail", "shard=a"]);
+    world.unsubscribe("mail");
+    assert_eq!(world.vendor.count("live"), 0);
+    world.gone("VendorConnection", "acme");
+}
+
+#[test]
 fn deleting_the_whole_quickstart_ends_by_itself_with_no_tenant_left() {
     let world = World::start();
     // Which collects the output Secret.

@@ -1,6 +1,6 @@
 //! The same YAML applied again, by whatever tool, changes nothing.
 
-use e2e::{World, costs::Meter, objects, vendor::operations};
+use e2e::{SOON, World, costs::Meter, objects, vendor::operations};
 use serde_json::{Value, json};
 
 /// How often the first test applies its YAML after the first time.
@@ -50,6 +50,13 @@ fn applying_the_same_yaml_again_changes_nothing() {
                 && objects::standing(acme, "Ready") == "True VendorAnswers"
         },
     );
+    // Events give way to statuses: they come last.
+    world.eventually("purchase and suspend are told", SOON, || {
+        match world.events("mail").len() {
+            2 => Ok(()),
+            other => Err(other),
+        }
+    });
     let connection = world.get("VendorConnection", "acme");
     let credentials = world.get("Secret", "acme");
 
