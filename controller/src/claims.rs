@@ -46,8 +46,8 @@ pub fn conflict(
         let holds = ahead.contains(&uid) || s.finalizers().iter().any(|f| f == finalizers::TENANT);
         (!holds, s.creation_timestamp(), uid)
     };
-    let holder = others(ctx, scope, object, usable)
-        .filter(|other| names(other, id))
+    let holder = others(ctx, scope, object, usable, |other| names(other, id))
+        .into_iter()
         .min_by_key(|other| rank(other));
     match holder {
         Some(holder) if rank(&holder) < rank(object) => Some(Trouble {
@@ -76,42 +76,50 @@ pub fn taken(
         let status = other.status.as_ref();
         status.and_then(|s| s.tenant_id.as_deref()) == Some(tenant)
     };
-    others(ctx, scope, object, usable)
-        .find(|other| holds(other))
-        .map(|holder| {
-            format!(
-                "tenant {tenant} belongs to Subscription {} already",
-                path(&holder)
-            )
-        })
+    let holders = others(ctx, scope, object, usable, holds);
+    holders.first().map(|holder| {
+        format!(
+            "tenant {tenant} belongs to Subscription {} already",
+            path(holder)
+        )
+    })
 }
 
 /// Whether a Subscription goes by this externalId, claimed or derived.
-pub fn names(subscription: &Subscription, id: &str) -> bool {
+fn names(subscription: &Subscription, id: &str) -> bool {
     let recorded = subscription.status.as_ref();
     subscription.spec.external_id.as_deref() == Some(id)
         || recorded.and_then(|s| s.external_id.as_deref()) == Some(id)
 }
 
-/// All other Subscriptions at the same URL, as new as this process knows them.
-fn others<'a>(
-    ctx: &'a Context,
-    scope: &'a Scope,
-    object: &'a Subscription,
-    usable: &'a Usable,
-) -> impl Iterator<Item = Arc<Subscription>> + 'a {
+/// The other Subscriptions at the same URL that are wanted, as new as this process knows them. All
+/// are asked, so none is copied but those.
+fn others(
+    ctx: &Context,
+    scope: &Scope,
+    object: &Subscription,
+    usable: &Usable,
+    wanted: impl Fn(&Subscription) -> bool,
+) -> Vec<Arc<Subscription>> {
     let url = &usable.connection.spec.url;
-    let others = scope.subscriptions.state().into_iter();
-    others
-        .filter_map(|other| other.0.as_ref().ok().cloned())
-        .filter(|other| other.metadata.uid != object.metadata.uid)
-        .map(|other| ctx.pace.newest(&Arc::new(other)))
-        .filter(move |other| {
-            let namespace = other.namespace().unwrap_or_default();
-            scope
-                .connection(&namespace, &other.spec.connection_ref.name)
-                .is_some_and(|c| c.is_ok_and(|c| c.spec.url == *url))
-        })
+    let same_url = |other: &Subscription| {
+        let namespace = other.namespace().unwrap_or_default();
+        scope
+            .connection(&namespace, &other.spec.connection_ref.name)
+            .is_some_and(|c| c.is_ok_and(|c| c.spec.url == *url))
+    };
+    let mut found = Vec::new();
+    for other in scope.subscriptions.state() {
+        let Ok(cached) = &other.0 else {
+            continue;
+        };
+        let newer = ctx.pace.newer(cached);
+        let other = newer.as_deref().unwrap_or(cached);
+        if other.metadata.uid != object.metadata.uid && wanted(other) && same_url(other) {
+            found.push(newer.unwrap_or_else(|| Arc::new(cached.clone())));
+        }
+    }
+    found
 }
 
 fn path(subscription: &Subscription) -> String {

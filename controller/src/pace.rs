@@ -211,19 +211,19 @@ impl Pace {
 
     /// Whether this process has put the finalizer on it, though the cache may not know yet.
     pub fn has_finalizer(&self, object: &Subscription) -> bool {
-        let uid = object.metadata.uid.as_deref().unwrap_or_default();
+        self.newer(object).is_some_and(|written| {
+            let finalizers = &written.metadata.finalizers;
+            finalizers.iter().flatten().any(|f| f == finalizers::TENANT)
+        })
+    }
+
+    /// What this process wrote of an object, where that is newer.
+    pub fn newer(&self, cached: &Subscription) -> Option<Arc<Subscription>> {
+        let uid = cached.metadata.uid.as_deref().unwrap_or_default();
         self.lock()
             .get(uid)
-            .and_then(|memory| memory.written.as_ref())
-            .is_some_and(|written| {
-                version(written) > version(object)
-                    && written
-                        .metadata
-                        .finalizers
-                        .iter()
-                        .flatten()
-                        .any(|f| f == finalizers::TENANT)
-            })
+            .and_then(|memory| memory.written.clone())
+            .filter(|written| version(written) > version(cached))
     }
 
     /// A pass could not be carried through: how long until it is repeated.

@@ -282,7 +282,7 @@ impl Tell {
         if same && matches!(event, Event::Apply(_)) {
             return;
         }
-        self.every_subscription(&namespace, |s| uses(s, &name));
+        self.every_subscription(Some(&namespace), |s| uses(s, &name));
     }
 
     fn secret(&self, secret: &PartialObjectMeta<Secret>) {
@@ -302,7 +302,7 @@ impl Tell {
                 ObjectRef::<Guarded<VendorConnection>>::new(connection).within(&namespace);
             let _ = self.connections.send(reference.into());
         }
-        self.every_subscription(&namespace, |s| {
+        self.every_subscription(Some(&namespace), |s| {
             named.iter().any(|connection| uses(s, connection))
                 || s.spec.output_secret_name.as_deref() == Some(&name)
                 || s.spec.parameters.iter().any(|p| {
@@ -317,7 +317,7 @@ impl Tell {
 
     fn config_map(&self, map: &PartialObjectMeta<ConfigMap>) {
         let name = map.name_any();
-        self.every_subscription(&map.namespace().unwrap_or_default(), |s| {
+        self.every_subscription(Some(&map.namespace().unwrap_or_default()), |s| {
             s.spec.parameters.iter().any(|p| {
                 let key = p
                     .value_from
@@ -338,19 +338,12 @@ impl Tell {
         else {
             return;
         };
-        for object in self.scope.subscriptions.state() {
-            let claims = |s: &Subscription| s.spec.external_id.as_ref() == Some(id);
-            if object.0.as_ref().is_ok_and(claims) {
-                let _ = self
-                    .subscriptions
-                    .send(ObjectRef::from_obj(&*object).into());
-            }
-        }
+        self.every_subscription(None, |s| s.spec.external_id.as_ref() == Some(id));
     }
 
-    fn every_subscription(&self, namespace: &str, wanted: impl Fn(&Subscription) -> bool) {
+    fn every_subscription(&self, namespace: Option<&str>, wanted: impl Fn(&Subscription) -> bool) {
         for object in self.scope.subscriptions.state() {
-            let hit = object.namespace().as_deref() == Some(namespace)
+            let hit = namespace.is_none_or(|n| object.namespace().as_deref() == Some(n))
                 && object.0.as_ref().is_ok_and(&wanted);
             if hit {
                 let _ = self
