@@ -153,8 +153,7 @@ fn arm_deadline(ctx: &Context, seen: &mut Seen) {
     seen.deadline = Some(Instant::now() + ctx.settings.request_deadline);
 }
 
-fn adopt_object(ctx: &Context, seen: &mut Seen, object: Subscription) {
-    let object = Arc::new(object);
+fn adopt_object(ctx: &Context, seen: &mut Seen, object: Arc<Subscription>) {
     let uid = object.metadata.uid.clone().unwrap_or_default();
     // By compare-and-swap: nothing else can be new in it.
     ctx.pace.wrote(&uid, Arc::clone(&object), false);

@@ -116,7 +116,7 @@ fn others(
         let newer = ctx.pace.newer(cached);
         let other = newer.as_deref().unwrap_or(cached);
         if other.metadata.uid != object.metadata.uid && wanted(other) && same_url(other) {
-            found.push(newer.unwrap_or_else(|| Arc::new(cached.clone())));
+            found.push(newer.unwrap_or_else(|| Arc::clone(cached)));
         }
     }
     found

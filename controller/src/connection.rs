@@ -21,9 +21,10 @@ use serde_json::json;
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
-    controller::{Context, Guarded, PassError, Scope, queue},
+    controller::{Context, PassError, Scope, queue},
     kubernetes::{FIELD_MANAGER, KubeError, bounded},
     link::{self, Health},
+    object::Guarded,
     pace, report, watches,
 };
 

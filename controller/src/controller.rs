@@ -16,7 +16,7 @@ use k8s_openapi::{
 };
 use kube::{
     Resource, ResourceExt,
-    core::{DeserializeGuard, PartialObjectMeta},
+    core::PartialObjectMeta,
     runtime::{
         controller::{self, Action, ReconcileRequest},
         reflector::{ObjectRef, Store},
@@ -33,6 +33,7 @@ use crate::{
     kubernetes::{Cluster, KubeError},
     link::Links,
     metrics::Metrics,
+    object::{Decode, Guarded},
     pace::Pace,
     plan::Rest,
     reconcile::reconcile,
@@ -40,8 +41,6 @@ use crate::{
     watches,
 };
 
-/// An object, or why it cannot be decoded.
-pub type Guarded<K> = DeserializeGuard<K>;
 /// A queue of names to look at.
 pub type Queue<K> = mpsc::UnboundedSender<ReconcileRequest<Guarded<K>>>;
 
@@ -109,7 +108,7 @@ impl Scope {
             .connections
             .get(&ObjectRef::new(name).within(namespace))?;
         Some(match &found.0 {
-            Ok(connection) => Ok(Arc::new(connection.clone())),
+            Ok(connection) => Ok(Arc::clone(connection)),
             Err(invalid) => Err(invalid.error.clone()),
         })
     }
@@ -140,7 +139,7 @@ impl Scope {
             .get(&reference)
             .and_then(|found| found.0.as_ref().ok().cloned())
             .filter(|found| found.metadata.uid == object.metadata.uid)
-            .map_or_else(|| Arc::clone(object), Arc::new)
+            .unwrap_or_else(|| Arc::clone(object))
     }
 }
 
@@ -241,7 +240,7 @@ pub fn queue<K>(
     mut stopping: watch::Receiver<bool>,
 ) -> impl futures::Stream<Item = Result<ReconcileRequest<Guarded<K>>, std::convert::Infallible>>
 where
-    K: Resource<DynamicType = ()> + 'static,
+    K: Decode + 'static,
 {
     futures::stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|request| (Ok(request), receiver))
@@ -318,7 +317,7 @@ async fn pass(
 ) -> Result<(Rest, Duration), PassError> {
     match &object.0 {
         Ok(subscription) => {
-            let newest = ctx.pace.newest(&Arc::new(subscription.clone()));
+            let newest = ctx.pace.newest(subscription);
             Ok(reconcile(ctx, scope, newest).await?)
         }
         Err(invalid) => {
@@ -342,13 +341,13 @@ async fn on_error(object: &Guarded<Subscription>, ctx: &Context, error: &PassErr
             let namespace = subscription.namespace().unwrap_or_default();
             let live = ctx
                 .cluster
-                .get::<Subscription>(&namespace, &subscription.name_any())
+                .subscription(&namespace, &subscription.name_any())
                 .await;
             if let Ok(Some(live)) = live
                 && live.metadata.uid == subscription.metadata.uid
             {
                 let uid = live.uid().unwrap_or_default();
-                ctx.pace.wrote(&uid, Arc::new(live), true);
+                ctx.pace.wrote(&uid, live, true);
             }
         }
         PassError::Kube(KubeError::Gone) => tracing::debug!("the object is gone"),

@@ -21,7 +21,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::facts::Intent;
+use crate::{facts::Intent, object::Guarded};
 
 /// How long any call to the API server may take.
 const CALL: Duration = Duration::from_secs(10);
@@ -162,6 +162,20 @@ impl Cluster {
         bounded(self.api::<K>(namespace).get_opt(name)).await
     }
 
+    /// A Subscription, or `None`.
+    ///
+    /// # Errors
+    ///
+    /// Everything but 404; one that cannot be decoded is an error too.
+    pub async fn subscription(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<Subscription>>, KubeError> {
+        let found: Option<Guarded<Subscription>> = self.get(namespace, name).await?;
+        found.map(decoded).transpose()
+    }
+
     /// A Secret, or `None`.
     ///
     /// # Errors
@@ -228,7 +242,7 @@ impl Cluster {
         &self,
         object: &Subscription,
         intent: Option<&Intent>,
-    ) -> Result<Subscription, KubeError> {
+    ) -> Result<Arc<Subscription>, KubeError> {
         let mut patch = unchanged(object);
         if let Some(finalizers) = with(object, finalizers::TENANT) {
             patch.push(json!({"op": "add", "path": "/metadata/finalizers", "value": finalizers}));
@@ -272,7 +286,7 @@ impl Cluster {
         object: &Subscription,
         status: &SubscriptionStatus,
         guard: &Guard,
-    ) -> Result<Subscription, KubeError> {
+    ) -> Result<Arc<Subscription>, KubeError> {
         let mut patch =
             vec![json!({"op": "test", "path": "/metadata/uid", "value": object.metadata.uid})];
         patch.push(match guard {
@@ -290,11 +304,8 @@ impl Cluster {
         let (namespace, name) = key(object);
         let patch = json_patch(patch)?;
         self.writing();
-        bounded(
-            self.api::<Subscription>(namespace)
-                .patch_status(name, &params(), &patch),
-        )
-        .await
+        let api = self.api::<Guarded<Subscription>>(namespace);
+        decoded(bounded(api.patch_status(name, &params(), &patch)).await?)
     }
 
     /// Says on an object that it cannot be decoded; no write where it says so already.
@@ -331,15 +342,12 @@ impl Cluster {
         &self,
         object: &Subscription,
         patch: Vec<Value>,
-    ) -> Result<Subscription, KubeError> {
+    ) -> Result<Arc<Subscription>, KubeError> {
         let (namespace, name) = key(object);
         let patch = json_patch(patch)?;
         self.writing();
-        bounded(
-            self.api::<Subscription>(namespace)
-                .patch(name, &params(), &patch),
-        )
-        .await
+        let api = self.api::<Guarded<Subscription>>(namespace);
+        decoded(bounded(api.patch(name, &params(), &patch)).await?)
     }
 
     /// Adds or removes a finalizer of any object, by compare-and-swap; no write where there is
@@ -436,6 +444,12 @@ fn params() -> PatchParams {
         field_manager: Some(FIELD_MANAGER.into()),
         ..PatchParams::default()
     }
+}
+
+fn decoded(object: Guarded<Subscription>) -> Result<Arc<Subscription>, KubeError> {
+    object.0.map_err(|invalid| {
+        KubeError::Failed(format!("the object cannot be decoded: {}", invalid.error))
+    })
 }
 
 fn key(object: &Subscription) -> (&str, &str) {

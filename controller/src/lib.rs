@@ -20,6 +20,7 @@ pub mod kubernetes;
 pub mod ledger;
 pub mod link;
 pub mod metrics;
+pub mod object;
 pub mod observe;
 pub mod outputs;
 pub mod pace;

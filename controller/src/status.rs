@@ -44,7 +44,6 @@ pub async fn store(
     loop {
         let error = match ctx.cluster.write_status(object, status, guard).await {
             Ok(stored) => {
-                let stored = Arc::new(stored);
                 ctx.pace
                     .wrote(&uid, Arc::clone(&stored), differs(object, &stored));
                 return Ok(stored);
@@ -92,7 +91,7 @@ fn differs(seen: &Subscription, stored: &Subscription) -> bool {
 async fn holds(ctx: &Context, object: &Subscription, guard: &Guard) -> Result<bool, KubeError> {
     let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
     let name = object.metadata.name.as_deref().unwrap_or_default();
-    let Some(now) = ctx.cluster.get::<Subscription>(namespace, name).await? else {
+    let Some(now) = ctx.cluster.subscription(namespace, name).await? else {
         return Err(KubeError::Gone);
     };
     if now.metadata.uid != object.metadata.uid {
@@ -103,7 +102,8 @@ async fn holds(ctx: &Context, object: &Subscription, guard: &Guard) -> Result<bo
         Guard::Intent(intent) => kubernetes::intent(&now).as_ref() == Some(intent),
         Guard::Request(id) => now
             .status
-            .and_then(|s| s.request)
+            .as_ref()
+            .and_then(|s| s.request.as_ref())
             .is_some_and(|r| r.id == *id),
     })
 }

@@ -22,8 +22,9 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
 use crate::{
-    controller::{Context, Guarded, Queue, Readiness, Scope},
+    controller::{Context, Queue, Readiness, Scope},
     link,
+    object::Guarded,
 };
 
 /// How long a watch lasts; a dead one is noticed a few seconds later.
@@ -295,7 +296,7 @@ impl Tell {
             .filter(|c| c.namespace().as_deref() == Some(&namespace))
             .filter_map(|c| c.0.as_ref().ok())
             .filter(|c| link::secret_name(&c.spec) == Some(&name))
-            .map(ResourceExt::name_any)
+            .map(|c| c.name_any())
             .collect();
         for connection in &named {
             let reference =
@@ -344,7 +345,7 @@ impl Tell {
     fn every_subscription(&self, namespace: Option<&str>, wanted: impl Fn(&Subscription) -> bool) {
         for object in self.scope.subscriptions.state() {
             let hit = namespace.is_none_or(|n| object.namespace().as_deref() == Some(n))
-                && object.0.as_ref().is_ok_and(&wanted);
+                && object.0.as_ref().is_ok_and(|s| wanted(s));
             if hit {
                 let _ = self
                     .subscriptions
