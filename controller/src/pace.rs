@@ -256,6 +256,9 @@ impl Pace {
         if end.unknown_effect {
             memory.verify_at = Some(now + intervals.settle);
         }
+        if end.twins {
+            memory.verify_at = Some(now);
+        }
         if end.rest != Rest::Unverified {
             memory.unverified_since = None;
         }
@@ -319,6 +322,10 @@ impl Pace {
                 memory.next_read = Some(memory.next_read.map_or(at, |next| next.min(at)));
                 wait
             }
+            Rest::Settling => {
+                let since = memory.intent.as_ref().map(|(_, _, since)| *since);
+                until(since.map(|since| since + intervals.settle)).max(BACKOFF_FIRST / 10)
+            }
             Rest::VerifyMissing => {
                 memory.missing_since.get_or_insert(now);
                 memory.next_read = Some(now + MISSING_GRACE);
@@ -353,6 +360,8 @@ pub struct End {
     pub unknown_effect: bool,
     /// When the vendor wants to be asked again.
     pub retry_after: Option<Duration>,
+    /// There were more tenants than one.
+    pub twins: bool,
 }
 
 /// Exponential with full jitter, but never shorter than half the first wait: no hot loop.
@@ -392,6 +401,7 @@ mod tests {
             failed: None,
             unknown_effect: false,
             retry_after: None,
+            twins: false,
         }
     }
 

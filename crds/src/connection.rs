@@ -144,14 +144,29 @@ pub struct Tls {
 }
 
 /// What the vendor offers to make a create safe to repeat.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 #[schemars(inline)]
 pub struct Identity {
     /// ExternalId (default): the vendor keeps externalId unique and answers a repeated create with
-    /// 409 and the tenant. None: it offers nothing; a create whose answer is lost is held until a
-    /// person says what became of it.
-    #[serde(default)]
+    /// 409 and the tenant. IdempotencyKey: it honours the header Idempotency-Key for as long as
+    /// retention says. Lookup: it finds tenants by externalId, and a create whose answer is lost is
+    /// looked up. None: it offers nothing; such a create is held until a person says what became of
+    /// it.
     pub mode: IdentityMode,
+    /// IdempotencyKey: how long the vendor remembers a key, from 1m to 8760h; a create is repeated
+    /// for half of it, then held for a person. Default 24h.
+    #[schemars(schema_with = "super::schema::retention")]
+    pub retention: Duration,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self {
+            mode: IdentityMode::default(),
+            retention: std::time::Duration::from_secs(24 * 3600).into(),
+        }
+    }
 }
 
 /// The identity modes.
@@ -161,6 +176,10 @@ pub enum IdentityMode {
     /// `externalId` is unique at the vendor; repeating the create answers 409 with the tenant.
     #[default]
     ExternalId,
+    /// A create repeated with the same Idempotency-Key has one effect and one answer.
+    IdempotencyKey,
+    /// Tenants are found by `externalId`.
+    Lookup,
     /// The vendor offers nothing.
     None,
 }

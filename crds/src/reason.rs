@@ -80,6 +80,8 @@ reasons! {
     Drifted,
     /// The vendor's side differed and was corrected.
     DriftCorrected,
+    /// The vendor had two tenants of ours under one name, and one was deleted.
+    DuplicateTenant,
     /// A connection, Secret, ConfigMap or key is missing or not usable.
     DependencyNotReady,
     /// The vendor did not decide within `timeouts.provisioning`.

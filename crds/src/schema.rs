@@ -133,6 +133,15 @@ pub(crate) fn drift_interval(_: &mut SchemaGenerator) -> Schema {
     duration("To find drift. Default 10m.", Some("10m"), "10s", "24h")
 }
 
+pub(crate) fn retention(_: &mut SchemaGenerator) -> Schema {
+    duration(
+        "Mode IdempotencyKey: how long the vendor remembers a key; a create is repeated for half of it, then held for a person. Default 24h.",
+        Some("24h"),
+        "1m",
+        "8760h",
+    )
+}
+
 pub(crate) fn time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "format": "date-time"})
 }

@@ -10,6 +10,7 @@ mod faults;
 mod gitops;
 mod identity;
 mod lifecycle;
+mod modes;
 mod parameters;
 mod provisioning;
 mod security;

@@ -213,6 +213,17 @@ impl Vendor {
         self.admin(&Method::DELETE, &format!("/tenants/{id}"), None);
     }
 
+    /// Buys a tenant as somebody else with the operator's token: `{"externalId", "product", …}`.
+    pub fn order(&self, body: &Value) -> Value {
+        let answer = http::plain()
+            .post(format!("{}/tenant", self.url))
+            .bearer_auth(TOKEN)
+            .json(body)
+            .send()
+            .unwrap();
+        answer.error_for_status().unwrap().json().unwrap()
+    }
+
     fn list(&self, path: &str) -> Vec<Value> {
         self.admin(&Method::GET, path, None).json().unwrap()
     }

@@ -121,8 +121,21 @@ impl Builder {
     /// A vendor that offers nothing to make creates safe, and a connection that says so.
     #[must_use]
     pub fn identity_none(self) -> Self {
-        self.vendor_arg("--identity=none")
-            .connection(json!({"identity": {"mode": "None"}}))
+        self.identity("None")
+    }
+
+    /// A vendor and a connection of this identity mode, in the API's word: `Lookup`.
+    #[must_use]
+    pub fn identity(self, mode: &str) -> Self {
+        let flag = match mode {
+            "ExternalId" => "external-id",
+            "IdempotencyKey" => "idempotency-key",
+            "Lookup" => "lookup",
+            "None" => "none",
+            _ => panic!("no identity mode {mode}"),
+        };
+        self.vendor_arg(&format!("--identity={flag}"))
+            .connection(json!({"identity": {"mode": mode}}))
     }
 
     /// Starts it all and waits until it is ready.

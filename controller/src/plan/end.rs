@@ -36,6 +36,20 @@ pub(super) fn end(f: &Facts) -> Step {
         let last = f.ledger.request.as_ref();
         return resolve(f, last);
     }
+    if let Some(twin) = f.pass.twins.first() {
+        return discard(f, twin);
+    }
+    let unknown = match f.rules.mode {
+        IdentityMode::Lookup => f.ledger.tenant_id.is_none(),
+        IdentityMode::ExternalId | IdentityMode::IdempotencyKey | IdentityMode::None => false,
+    };
+    if unknown {
+        return if f.clock.backing_off {
+            Step::Rest(Rest::Unchanged)
+        } else {
+            find(f, f.name()).unwrap_or(Step::Release)
+        };
+    }
     if open.is_some() {
         return if f.pass.mutated {
             Step::Rest(Rest::Terminating)
@@ -70,7 +84,7 @@ pub(super) fn cancel(f: &Facts) -> Step {
         return if f.clock.backing_off {
             Step::Rest(Rest::Unchanged)
         } else {
-            Step::Read
+            read(f)
         };
     }
     if f.pass.mutated {
@@ -88,7 +102,9 @@ pub(super) fn untouched(f: &Facts) -> bool {
     let nothing = f.intent.is_none() && f.ledger.request.is_none() && f.ledger.tenant_id.is_none();
     match f.rules.mode {
         IdentityMode::ExternalId => nothing,
-        IdentityMode::None => nothing && !f.object.finalized,
+        IdentityMode::IdempotencyKey | IdentityMode::Lookup | IdentityMode::None => {
+            nothing && !f.object.finalized
+        }
     }
 }
 

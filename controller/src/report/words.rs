@@ -85,6 +85,18 @@ pub(super) fn failed_message(request: Option<&Request>) -> String {
     }
 }
 
+pub(super) fn missing_message(f: &Facts) -> String {
+    match &f.ledger.tenant_id {
+        Some(tenant) => format!(
+            "tenant {tenant} is gone at the vendor; set policies.onMissing: Recreate on the connection to purchase it again"
+        ),
+        None => format!(
+            "the vendor has no tenant of externalId {}, and adoptionPolicy AdoptOnly creates none",
+            f.name()
+        ),
+    }
+}
+
 pub(super) fn held_message(f: &Facts, about: &About<'_>) -> String {
     let Some(r) = &f.ledger.request else {
         return "it is not known whether a create had an effect".into();
@@ -107,10 +119,7 @@ pub(super) fn held_message(f: &Facts, about: &About<'_>) -> String {
     );
     format!(
         "a create for externalId {} has no usable answer ({why}).{hint}{stale} Look at the vendor, then say which tenant it made: {command}adopt:<tenantId> ; or that it made none: {command}none:{}",
-        f.ledger
-            .external_id
-            .as_deref()
-            .unwrap_or(&f.desired.external_id),
+        f.name(),
         r.id
     )
 }
