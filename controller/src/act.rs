@@ -1,8 +1,9 @@
 //! Carries out one step and folds its answer into the facts. No decisions. (client required)
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use fulfillment_crds::{IdentityMode, Subscription};
+use fulfillment_crds::{IdentityMode, Reason, Subscription};
+use k8s_openapi::jiff::SignedDuration;
 use tokio::time::Instant;
 
 use crate::{
@@ -41,14 +42,14 @@ pub async fn act(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), Kube
             });
             call(ctx, seen, step).await
         }
+        Step::Delete => delete(ctx, seen, step).await,
         Step::Read
         | Step::Look(_)
         | Step::Discard(_)
         | Step::Adopt(_)
         | Step::Change
         | Step::Suspend
-        | Step::Resume
-        | Step::Delete => call(ctx, seen, step).await,
+        | Step::Resume => call(ctx, seen, step).await,
         Step::Rest(_) => Ok(()),
     }
 }
@@ -130,6 +131,28 @@ async fn intend(ctx: &Context, seen: &mut Seen, intent: &Intent) -> Result<(), K
     }
     adopt_object(ctx, seen, object);
     ledger::armed(&mut seen.facts, intent);
+    Ok(())
+}
+
+/// The delete, unless a guard says that it has to wait.
+async fn delete(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), KubeError> {
+    if ctx.cluster.crd_is_terminating().await? {
+        seen.facts.trouble = Some(Trouble {
+            reason: Reason::CRDTerminating,
+            message: "the CustomResourceDefinition of Subscriptions is being deleted, which is no reason to delete a tenant: set deletionPolicy: Retain on this object to let it go and keep its tenant; the same YAML finds it again".into(),
+        });
+        return Ok(());
+    }
+    let uid = seen.object.metadata.uid.clone().unwrap_or_default();
+    let wait = seen.usable.as_ref().map_or(Duration::ZERO, |usable| {
+        let most = usable.connection.spec.policies.max_deletes_per_minute;
+        usable.link.deletes.wait(&uid, most)
+    });
+    if wait.is_zero() {
+        return call(ctx, seen, step).await;
+    }
+    let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
+    seen.facts.clock.paced_until = seen.facts.clock.now.checked_add(wait).ok();
     Ok(())
 }
 

@@ -104,6 +104,8 @@ pub struct Rules {
     pub on_missing: OnMissing,
     /// What to do when a create's outcome is unknown.
     pub on_unknown: OnUnknownOutcome,
+    /// A tenant is suspended before it is deleted.
+    pub suspend_before_delete: bool,
 }
 
 /// Why nothing can be done for now.
@@ -131,6 +133,10 @@ pub struct Clock {
     pub repeatable: bool,
     /// The pending request is past `timeouts.provisioning`.
     pub overdue: bool,
+    /// The object is being deleted, and its tenant only suspended until then.
+    pub grace_until: Option<Timestamp>,
+    /// Too many tenants are being deleted: this one waits until then.
+    pub paced_until: Option<Timestamp>,
     /// The tenant was found missing before, long enough ago to believe it.
     pub missing_confirmed: bool,
 }

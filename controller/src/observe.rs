@@ -7,7 +7,7 @@ use fulfillment_crds::{
     AdoptionPolicy, CreateBody, IdentityMode, OnMissing, OnUnknownOutcome, SentParameter,
     Subscription, annotations, finalizers,
 };
-use k8s_openapi::jiff::SignedDuration;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
@@ -221,6 +221,7 @@ fn rules(usable: Option<&Usable>) -> Rules {
         on_unknown: spec.map_or(OnUnknownOutcome::default(), |spec| {
             spec.policies.on_unknown_outcome
         }),
+        suspend_before_delete: spec.is_some_and(|spec| spec.policies.suspend_before_delete),
     }
 }
 
@@ -288,6 +289,8 @@ fn clock(
         settled: due.settled,
         repeatable: false,
         overdue,
+        grace_until: grace_until(object, now),
+        paced_until: None,
         missing_confirmed: due.missing_confirmed,
     }
 }
@@ -352,6 +355,16 @@ fn remembered(facts: &Facts, usable: Option<&Usable>) -> bool {
         }
         (Some(_) | None, _) => false,
     }
+}
+
+/// Until when a deleted object's tenant is only suspended; `None` when that is over.
+fn grace_until(object: &Subscription, now: Timestamp) -> Option<Timestamp> {
+    let deleted = object.metadata.deletion_timestamp.as_ref()?.0;
+    let grace: Duration = object.spec.deletion_grace_period?.into();
+    let until = deleted
+        .checked_add(SignedDuration::try_from(grace).ok()?)
+        .ok()?;
+    (until > now).then_some(until)
 }
 
 /// Why the tenant a person names cannot be taken.

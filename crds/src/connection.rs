@@ -261,7 +261,7 @@ impl Default for Budget {
 }
 
 /// What to do where the vendor leaves a choice.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(inline)]
 pub struct Policies {
@@ -271,6 +271,23 @@ pub struct Policies {
     /// When it cannot be known whether a create had an effect: Hold (default) until a person
     /// answers, or Retry, which can make a second tenant.
     pub on_unknown_outcome: OnUnknownOutcome,
+    /// Suspend a tenant before it is deleted, where the vendor deletes no active one. Default false.
+    pub suspend_before_delete: bool,
+    /// How many tenants are deleted in a minute at most; the others wait (DeletesPaced). 0: no
+    /// limit. Default 30.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub max_deletes_per_minute: i64,
+}
+
+impl Default for Policies {
+    fn default() -> Self {
+        Self {
+            on_missing: OnMissing::default(),
+            on_unknown_outcome: OnUnknownOutcome::default(),
+            suspend_before_delete: false,
+            max_deletes_per_minute: 30,
+        }
+    }
 }
 
 /// What to do when a tenant is gone at the vendor.

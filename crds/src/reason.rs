@@ -60,6 +60,10 @@ reasons! {
     Resuming,
     /// The object is being deleted and its tenant with it.
     Terminating,
+    /// The object is being deleted, and more than `maxDeletesPerMinute` are.
+    DeletesPaced,
+    /// The CustomResourceDefinition is being deleted: no tenant is deleted because of that.
+    CRDTerminating,
     /// The vendor has not decided yet.
     Pending,
     /// The vendor approved the request.

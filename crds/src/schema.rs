@@ -98,6 +98,15 @@ pub(crate) fn interval(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+pub(crate) fn grace_period(_: &mut SchemaGenerator) -> Schema {
+    duration(
+        "How long a deleted subscription is only suspended before its tenant is deleted; until then deletionPolicy: Retain and applying it again take it back. Default 0s.",
+        None,
+        "0s",
+        "8760h",
+    )
+}
+
 pub(crate) fn connect_timeout(_: &mut SchemaGenerator) -> Schema {
     duration(
         "For a connection to the vendor. Default 5s.",

@@ -111,6 +111,13 @@ pub struct SubscriptionSpec {
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 
+    /// How long the tenant of a deleted object is only suspended, from 0s to 8760h, before it is
+    /// deleted at the vendor. Until then it can be taken back: set deletionPolicy: Retain on the
+    /// terminating object, which lets it go and keeps the tenant, and apply it again. Default 0s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::grace_period")]
+    pub deletion_grace_period: Option<Duration>,
+
     /// The Secret that the vendor's sensitive parameters (an initial password, say) are written to.
     /// The operator makes it and never overwrites one it did not make. Without it they are dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]

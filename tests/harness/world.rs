@@ -7,7 +7,7 @@ use crate::{
     log_tail,
     objects::{self, condition, is_observed, standing},
     poll_or,
-    vendor::TOKEN,
+    vendor::{TOKEN, identity_flag},
 };
 use control_plane::{Assets, ControlPlane, spawn_bound};
 use serde_json::{Value, json};
@@ -127,14 +127,7 @@ impl Builder {
     /// A vendor and a connection of this identity mode, in the API's word: `Lookup`.
     #[must_use]
     pub fn identity(self, mode: &str) -> Self {
-        let flag = match mode {
-            "ExternalId" => "external-id",
-            "IdempotencyKey" => "idempotency-key",
-            "Lookup" => "lookup",
-            "None" => "none",
-            _ => panic!("no identity mode {mode}"),
-        };
-        self.vendor_arg(&format!("--identity={flag}"))
+        self.vendor_arg(&identity_flag(mode))
             .connection(json!({"identity": {"mode": mode}}))
     }
 

@@ -217,7 +217,7 @@ fn verdict(f: &Facts, rest: Rest, about: &About<'_>) -> Option<Verdict> {
         }
         Rest::Terminating => of(
             "False",
-            Reason::Terminating,
+            terminating(f),
             terminating_message(f),
             moving,
             Approval::Absent,

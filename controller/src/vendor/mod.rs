@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod client;
+pub mod deletes;
 pub mod error;
 pub mod guard;
 pub mod text;

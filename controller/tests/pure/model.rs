@@ -122,6 +122,7 @@ impl World {
                 mode,
                 on_missing: OnMissing::Recreate,
                 on_unknown: OnUnknownOutcome::Hold,
+                suspend_before_delete: false,
             },
             manners: Manners::default(),
             tenants: Vec::new(),
