@@ -7,13 +7,13 @@ use k8s_openapi::jiff::SignedDuration;
 use tokio::time::Instant;
 
 use crate::{
-    controller::Context,
+    controller::{Context, Scope},
     drift,
-    facts::{Intent, Trouble},
+    facts::{Intent, Read, Trouble},
     inputs::not_ready,
     kubernetes::{Guard, KubeError},
     ledger,
-    link::{self, Protected},
+    link::{self, Protected, Usable},
     observe::Seen,
     plan::Step,
     vendor::{Answer, Operation, Said, VendorError},
@@ -24,7 +24,12 @@ use crate::{
 /// # Errors
 ///
 /// Where the API server fails or the object has changed; a vendor's failure is an answer.
-pub async fn act(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), KubeError> {
+pub async fn act(
+    ctx: &Context,
+    scope: &Scope,
+    seen: &mut Seen,
+    step: &Step,
+) -> Result<(), KubeError> {
     match step {
         Step::Claim(intent) => claim(ctx, seen, Some(intent)).await,
         Step::Finalize => claim(ctx, seen, None).await,
@@ -40,16 +45,16 @@ pub async fn act(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), Kube
                     Guard::Request(intent.id.clone())
                 }
             });
-            call(ctx, seen, step).await
+            call(ctx, scope, seen, step).await
         }
-        Step::Delete => delete(ctx, seen, step).await,
+        Step::Delete => delete(ctx, scope, seen, step).await,
         Step::Read
         | Step::Look(_)
         | Step::Discard(_)
         | Step::Adopt(_)
         | Step::Change
         | Step::Suspend
-        | Step::Resume => call(ctx, seen, step).await,
+        | Step::Resume => call(ctx, scope, seen, step).await,
         Step::Rest(_) => Ok(()),
     }
 }
@@ -135,7 +140,12 @@ async fn intend(ctx: &Context, seen: &mut Seen, intent: &Intent) -> Result<(), K
 }
 
 /// The delete, unless a guard says that it has to wait.
-async fn delete(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), KubeError> {
+async fn delete(
+    ctx: &Context,
+    scope: &Scope,
+    seen: &mut Seen,
+    step: &Step,
+) -> Result<(), KubeError> {
     if ctx.cluster.crd_is_terminating().await? {
         seen.facts.trouble = Some(Trouble {
             reason: Reason::CRDTerminating,
@@ -149,7 +159,7 @@ async fn delete(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), KubeE
         usable.link.deletes.wait(&uid, most)
     });
     if wait.is_zero() {
-        return call(ctx, seen, step).await;
+        return call(ctx, scope, seen, step).await;
     }
     let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
     seen.facts.clock.paced_until = seen.facts.clock.now.checked_add(wait).ok();
@@ -191,7 +201,7 @@ fn adopt_object(ctx: &Context, seen: &mut Seen, object: Arc<Subscription>) {
     seen.object = object;
 }
 
-async fn call(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), KubeError> {
+async fn call(ctx: &Context, scope: &Scope, seen: &mut Seen, step: &Step) -> Result<(), KubeError> {
     let Some(usable) = seen.usable.clone() else {
         return Err(KubeError::Failed(
             "no connection to call the vendor through".into(),
@@ -236,7 +246,25 @@ async fn call(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), KubeErr
     log(seen, step, &answer);
     keep(seen, &answer);
     ledger::answered(&mut seen.facts, step, answer);
+    note_gone(scope, seen, &usable);
     Ok(())
+}
+
+/// What a read says of a tenant that should be there: when most are gone, none is bought again.
+fn note_gone(scope: &Scope, seen: &mut Seen, usable: &Usable) {
+    let Some(read) = seen.facts.pass.read.filter(|_| !seen.facts.object.deleting) else {
+        return;
+    };
+    let meta = &seen.object.metadata;
+    let uid = meta.uid.as_deref().unwrap_or_default();
+    let (namespace, name) = &usable.link.key;
+    let total = || scope.tenants(namespace, name);
+    let gone = read == Read::Absent;
+    let interval = seen.intervals.drift;
+    if usable.link.vanished.note(uid, gone, interval, total) {
+        usable.link.tell();
+    }
+    seen.facts.clock.mass_vanish = usable.link.vanished.alarm();
 }
 
 fn operation(step: &Step) -> Option<Operation> {

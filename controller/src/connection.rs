@@ -272,6 +272,13 @@ async fn ready(
     let usable = link::usable(ctx, scope, &namespace, &reference).await?;
     Ok(match usable {
         Err(trouble) => Err((trouble.reason, trouble.message)),
+        Ok(usable) if usable.link.vanished.alarm() => Err((
+            Reason::MassVanish,
+            format!(
+                "more than half of the tenants are gone at the vendor, and none is bought again until reads find them; if they are really gone, say so: kubectl annotate vendorconnection -n {namespace} {} --overwrite reconcile.fluxcd.io/requestedAt=\"$(date +%s)\"",
+                connection.name_any()
+            ),
+        )),
         Ok(usable) => match usable.link.health() {
             Health::Unused => Ok((
                 Reason::Configured,

@@ -113,6 +113,23 @@ impl Scope {
         })
     }
 
+    /// How many Subscriptions of a connection should have a tenant.
+    pub fn tenants(&self, namespace: &str, connection: &str) -> usize {
+        let ours = |object: &Guarded<Subscription>| {
+            object.0.as_ref().is_ok_and(|s| {
+                let tenant = s
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.tenant_id.as_ref());
+                s.spec.connection_ref.name == connection && tenant.is_some()
+            })
+        };
+        let all = self.subscriptions.state();
+        all.iter()
+            .filter(|o| o.meta().namespace.as_deref() == Some(namespace) && ours(o))
+            .count()
+    }
+
     /// A Secret's metadata.
     pub fn secret(&self, namespace: &str, name: &str) -> Option<Arc<PartialObjectMeta<Secret>>> {
         self.secrets.get(&ObjectRef::new(name).within(namespace))

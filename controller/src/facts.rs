@@ -137,6 +137,8 @@ pub struct Clock {
     pub grace_until: Option<Timestamp>,
     /// Too many tenants are being deleted: this one waits until then.
     pub paced_until: Option<Timestamp>,
+    /// Most tenants of this vendor are gone at once.
+    pub mass_vanish: bool,
     /// The tenant was found missing before, long enough ago to believe it.
     pub missing_confirmed: bool,
 }

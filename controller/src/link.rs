@@ -9,7 +9,8 @@ use std::{
 };
 
 use fulfillment_crds::{
-    Auth, ConnectionRef, IdentityMode, Reason, VendorConnection, VendorConnectionSpec, finalizers,
+    Auth, ConnectionRef, IdentityMode, Reason, VendorConnection, VendorConnectionSpec, annotations,
+    finalizers,
 };
 use http::HeaderName;
 use k8s_openapi::api::core::v1::Secret;
@@ -23,6 +24,7 @@ use crate::{
     kubernetes::{Cluster, KubeError},
     metrics::Metrics,
     vendor::deletes::Deletes,
+    vendor::vanish::Vanished,
     vendor::{
         Answer, Class, Credentials, Operation, VendorClient, VendorError, budget::Budget,
         client::Settings,
@@ -55,6 +57,8 @@ pub struct Link {
     changed: mpsc::UnboundedSender<(String, String)>,
     /// When tenants may be deleted.
     pub deletes: Deletes,
+    /// The tenants that were found gone.
+    pub vanished: Vanished,
     /// Whether connection and Secret carry the finalizer. Passes hold it for reading from there to
     /// their own finalizer, so that nothing is released in between.
     pub protected: Arc<RwLock<bool>>,
@@ -107,6 +111,7 @@ impl Links {
                 health: Mutex::default(),
                 changed: self.changed.clone(),
                 deletes: Deletes::default(),
+                vanished: Vanished::default(),
                 protected: Arc::new(RwLock::new(false)),
             })
         }))
@@ -161,9 +166,14 @@ impl Link {
         if news {
             *known = health;
             drop(known);
-            let _ = self.changed.send(self.key.clone());
+            self.tell();
         }
         answer
+    }
+
+    /// Says that the connection's status has news.
+    pub fn tell(&self) {
+        let _ = self.changed.send(self.key.clone());
     }
 
     fn budget(&self, spec: &fulfillment_crds::Budget) -> Arc<Budget> {
@@ -210,6 +220,9 @@ pub async fn usable(
         Some(Ok(connection)) => connection,
     };
     let link = ctx.links.get(namespace, name);
+    let annotations = connection.metadata.annotations.as_ref();
+    let asked = annotations.and_then(|all| all.get(annotations::REQUESTED_AT));
+    link.vanished.believe(asked.map(String::as_str));
     let secret = secret_name(&connection.spec);
     let of = format!(
         "{}/{}",

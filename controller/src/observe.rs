@@ -290,6 +290,7 @@ fn clock(
         repeatable: false,
         overdue,
         grace_until: grace_until(object, now),
+        mass_vanish: usable.is_some_and(|usable| usable.link.vanished.alarm()),
         paced_until: None,
         missing_confirmed: due.missing_confirmed,
     }

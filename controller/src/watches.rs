@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use fulfillment_crds::{ConnectionKind, Subscription, VendorConnection, finalizers};
+use fulfillment_crds::{ConnectionKind, Subscription, VendorConnection, annotations, finalizers};
 use futures::{Stream, StreamExt};
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -252,7 +252,9 @@ impl Tell {
             if let Ok(subscription) = &object.0 {
                 let namespace = object.namespace().unwrap_or_default();
                 let name = &subscription.spec.connection_ref.name;
-                ctx.links.get(&namespace, name).deletes.forget(uid);
+                let link = ctx.links.get(&namespace, name);
+                link.deletes.forget(uid);
+                link.vanished.forget(uid);
             }
             self.next_claim(object);
         }
@@ -283,7 +285,12 @@ impl Tell {
         let _ = self.connections.send(ObjectRef::from_obj(object).into());
         // Its own status and finalizers are no news to the Subscriptions.
         let same = before.is_some_and(|b| {
-            b.meta().generation == object.meta().generation && b.uid() == object.uid()
+            let asked = |c: &Guarded<VendorConnection>| {
+                c.annotations().get(annotations::REQUESTED_AT).cloned()
+            };
+            b.meta().generation == object.meta().generation
+                && b.uid() == object.uid()
+                && asked(b) == asked(object)
         });
         if same && matches!(event, Event::Apply(_)) {
             return;

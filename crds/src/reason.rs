@@ -92,6 +92,8 @@ reasons! {
     ProvisioningTimeout,
     /// The tenant is gone at the vendor and `onMissing` is Report.
     TenantMissing,
+    /// Of a connection: most of its tenants are gone at once, and none is bought again.
+    MassVanish,
     /// The object cannot be decoded.
     InvalidSpec,
     /// The object carries the paused annotation.

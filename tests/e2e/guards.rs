@@ -158,3 +158,50 @@ fn a_definition_that_is_deleted_deletes_no_tenant() {
     ]);
     assert_eq!(world.vendor.count("live"), 1);
 }
+
+#[test]
+fn when_most_tenants_vanish_at_once_none_is_bought_again_before_a_person_says_so() {
+    let world = World::start();
+    let names: Vec<String> = (0..16).map(|n| format!("mail-{n:02}")).collect();
+    let all: Vec<String> = names
+        .iter()
+        .map(|name| e2e::objects::subscription(name, json!({})))
+        .collect();
+    world.apply(&e2e::objects::all(&all));
+    for name in &names {
+        world.ready(name);
+    }
+    let tenants = world.vendor.live();
+    for tenant in &tenants {
+        world.vendor.vanish(tenant["id"].as_str().unwrap());
+    }
+    let look = ["annotate", "--overwrite", "subscription", "--all"];
+    let at = "reconcile.fluxcd.io/requestedAt=look";
+    world.kubectl(&[&look[..], &[at]].concat());
+    let acme = world.until("the alarm is raised", "VendorConnection", "acme", |acme| {
+        standing(acme, "Ready") == "False MassVanish"
+    });
+    assert!(
+        message(&acme, "Ready").contains("kubectl annotate"),
+        "{acme}"
+    );
+    world.eventually("the others are missing", e2e::SOON, || {
+        let missing = |mail: &&serde_json::Value| standing(mail, "Ready") == "False TenantMissing";
+        let all = world.list("Subscription");
+        let missing = all.iter().filter(missing).count();
+        if missing >= 6 {
+            Ok(())
+        } else {
+            Err(format!("{missing} missing"))
+        }
+    });
+    // Those that were bought again before it was clear are ten at most.
+    let bought = world.vendor.count("live");
+    assert!(bought <= 10, "{bought} bought again");
+    let believed = "reconcile.fluxcd.io/requestedAt=gone";
+    world.kubectl(&["annotate", "vendorconnection", "acme", believed]);
+    for name in &names {
+        world.ready(name);
+    }
+    assert_eq!(world.vendor.count("live"), 16);
+}

@@ -87,6 +87,9 @@ pub(super) fn failed_message(request: Option<&Request>) -> String {
 
 pub(super) fn missing_message(f: &Facts) -> String {
     match &f.ledger.tenant_id {
+        Some(tenant) if f.clock.mass_vanish => format!(
+            "tenant {tenant} is gone at the vendor, and so are most of the connection's: none is bought again before a person has looked (MassVanish on the connection)"
+        ),
         Some(tenant) => format!(
             "tenant {tenant} is gone at the vendor; set policies.onMissing: Recreate on the connection to purchase it again"
         ),

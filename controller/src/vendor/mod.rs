@@ -6,6 +6,7 @@ pub mod deletes;
 pub mod error;
 pub mod guard;
 pub mod text;
+pub mod vanish;
 pub mod wire;
 
 use std::{collections::BTreeMap, time::Duration};
