@@ -24,6 +24,12 @@ use crate::{
 ///
 /// Where the API server fails or the object has changed; a vendor's failure is an answer.
 pub async fn act(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), KubeError> {
+    // An intent of a replica that does not lead any more would only have to be cleared up.
+    if !ctx.gate.is_open() {
+        return Err(KubeError::Failed(
+            "this replica does not lead any more".into(),
+        ));
+    }
     match step {
         Step::Claim(intent) => claim(ctx, seen, Some(intent)).await,
         Step::Finalize => claim(ctx, seen, None).await,

@@ -8,6 +8,7 @@ use std::{
 };
 
 use fulfillment_crds::LimitValue;
+use fulfillment_operator::lease::Fence;
 use fulfillment_operator::vendor::{
     Answer, Class, Credentials, Effect, Order, Said, VendorClient, VendorError, client::Settings,
     guard::AddressPolicy,
@@ -136,6 +137,7 @@ fn with(url: &str, credentials: Credentials, fresh_creates: bool) -> VendorClien
             insecure: true,
         },
         fresh_creates,
+        fence: Fence::open(),
     })
     .unwrap()
 }
@@ -532,6 +534,7 @@ async fn addresses_are_checked_before_the_connect() {
                 insecure: false,
             },
             fresh_creates: false,
+            fence: Fence::open(),
         })
     };
     let _ = rustls::crypto::ring::default_provider().install_default();
