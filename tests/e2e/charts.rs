@@ -159,7 +159,10 @@ fn two_replicas_elect_a_leader_on_nodes_of_their_own() {
     assert_eq!(deployment["spec"]["replicas"], 2);
     let pod = &deployment["spec"]["template"]["spec"];
     let args = pod["containers"][0]["args"].as_array().unwrap();
-    assert!(args.contains(&json!("--enable-leader-election")), "{args:?}");
+    assert!(
+        args.contains(&json!("--enable-leader-election")),
+        "{args:?}"
+    );
     let env = pod["containers"][0]["env"].as_array().unwrap();
     assert!(env.iter().any(|variable| variable["name"] == "POD_NAME"));
     // Passes have 30 s to end, and then the lease is given up.
@@ -173,7 +176,10 @@ fn two_replicas_elect_a_leader_on_nodes_of_their_own() {
     assert_eq!(budget["spec"]["selector"]["matchLabels"], *labels);
 
     let one = rendered(&["--set", "replicas=1,affinity.nodeAffinity.x=y"]);
-    assert!(of(&one, "PodDisruptionBudget").is_none(), "it would block a drain");
+    assert!(
+        of(&one, "PodDisruptionBudget").is_none(),
+        "it would block a drain"
+    );
     let deployment = of(&one, "Deployment").unwrap();
     assert_eq!(
         deployment["spec"]["template"]["spec"]["affinity"],
