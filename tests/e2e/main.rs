@@ -6,6 +6,7 @@ mod costs;
 mod deletion;
 mod dependencies;
 mod drift;
+mod election;
 mod faults;
 mod gitops;
 mod identity;

@@ -182,13 +182,8 @@ impl Operator {
 
     /// Whether it says that it acts; not while it does not run. Not to be asked of a paused one.
     pub fn leads(&self) -> bool {
-        let port = match &*self.running.lock().unwrap() {
-            Some(running) => running.port,
-            None => return false,
-        };
-        let url = format!("http://127.0.0.1:{port}/metrics");
-        let answer = http::plain().get(url).send().and_then(|a| a.text());
-        answer.is_ok_and(|text| text.lines().any(|line| line == "fulfillment_leader 1"))
+        let leads = |text: String| text.lines().any(|line| line == "fulfillment_leader 1");
+        self.probe("/metrics").is_ok_and(leads)
     }
 
     /// The number of its process.
@@ -219,18 +214,19 @@ impl Operator {
 
     /// What one of its endpoints answers, whatever the status.
     pub fn read(&self, path: &str) -> String {
-        let port = self
-            .running
-            .lock()
-            .unwrap()
-            .as_ref()
-            .expect("the operator does not run")
-            .port;
+        self.probe(path).unwrap()
+    }
+
+    /// The same, or why it does not answer: it may not run, or not yet.
+    pub fn probe(&self, path: &str) -> Result<String, String> {
+        let running = self.running.lock().unwrap();
+        let port = running.as_ref().ok_or("the operator does not run")?.port;
+        drop(running);
         let answer = http::plain()
             .get(format!("http://127.0.0.1:{port}{path}"))
             .send()
-            .unwrap();
-        answer.text().unwrap()
+            .map_err(|error| error.to_string())?;
+        answer.text().map_err(|error| error.to_string())
     }
 }
 
