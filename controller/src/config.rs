@@ -208,7 +208,10 @@ mod tests {
         );
         for (arg, named) in [
             ("--leader-election-lease-duration=10s", "renew-deadline"),
-            ("--leader-election-lease-duration=1000000h", "lease-duration"),
+            (
+                "--leader-election-lease-duration=1000000h",
+                "lease-duration",
+            ),
             ("--leader-election-renew-deadline=15s", "lease-duration"),
             ("--leader-election-renew-deadline=2400ms", "retry-period"),
             ("--leader-election-retry-period=9s", "renew-deadline"),

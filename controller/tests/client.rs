@@ -126,7 +126,11 @@ fn client(url: &str) -> VendorClient {
 
 fn with(url: &str, credentials: Credentials, fresh_creates: bool) -> VendorClient {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    VendorClient::new(&Settings {
+    VendorClient::new(&settings(url, credentials, fresh_creates)).unwrap()
+}
+
+fn settings(url: &str, credentials: Credentials, fresh_creates: bool) -> Settings {
+    Settings {
         url: url.into(),
         credentials,
         ca: None,
@@ -138,8 +142,7 @@ fn with(url: &str, credentials: Credentials, fresh_creates: bool) -> VendorClien
         },
         fresh_creates,
         fence: Fence::open(),
-    })
-    .unwrap()
+    }
 }
 
 fn order() -> Order {
@@ -465,6 +468,30 @@ async fn what_was_never_sent_had_no_effect() {
         .await
         .unwrap_err();
     assert_eq!(error.effect, Effect::None, "{}", error.message);
+}
+
+#[tokio::test]
+async fn a_replica_that_does_not_lead_sends_nothing() {
+    let server = Server::says("200 OK", "", "{}").await;
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = VendorClient::new(&Settings {
+        fence: Fence::closed(),
+        ..settings(&server.url, Credentials::None, false)
+    })
+    .unwrap();
+    let soon = Instant::now() + Duration::from_secs(9);
+    let order = order();
+    for answer in [
+        client.create(&order, soon).await,
+        client.get("t-1", &order).await,
+        client.change("t-1", &order, true).await,
+        client.disable("t-1", &order).await,
+        client.enable("t-1", &order).await,
+        client.delete("t-1", &order).await,
+    ] {
+        assert_eq!(answer.unwrap_err().effect, Effect::None);
+    }
+    assert!(server.requests().is_empty());
 }
 
 #[tokio::test]

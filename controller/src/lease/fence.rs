@@ -40,7 +40,7 @@ impl Fence {
     }
 
     /// Not before it is elected.
-    pub(super) fn closed() -> Self {
+    pub fn closed() -> Self {
         Self(Arc::new(Mutex::new(State::Closed)))
     }
 

@@ -8,6 +8,8 @@
 mod api;
 mod candidate;
 mod fence;
+#[cfg(test)]
+mod memory;
 mod record;
 #[cfg(test)]
 mod tests;

@@ -1,20 +1,17 @@
 //! The election against a lease in memory, under a clock that the tests move.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 use super::{
     Fence, Gate, Phase, Timings,
-    api::Leases,
     candidate::Candidate,
+    memory::{Memory, Mood},
     record::{self, Sight, View},
 };
-use crate::{controller::Readiness, kubernetes::KubeError, metrics::Metrics, pace};
+use crate::{controller::Readiness, metrics::Metrics, pace};
 
 const SECOND: Duration = Duration::from_secs(1);
 const TIMINGS: Timings = Timings {
@@ -22,112 +19,6 @@ const TIMINGS: Timings = Timings {
     renew: Duration::from_secs(10),
     retry: Duration::from_secs(2),
 };
-
-/// What the API server does with calls.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Mood {
-    #[default]
-    Answers,
-    Forbids,
-    /// Takes them and never answers.
-    Hangs,
-    /// Carries writes out, and the answer is lost.
-    Loses,
-    /// Answers after this many seconds.
-    Slow(u64),
-}
-
-#[derive(Debug, Default)]
-struct Kept {
-    lease: Option<Lease>,
-    version: u64,
-    calls: usize,
-}
-
-/// One lease for several candidates, each with an API server in a mood of its own.
-#[derive(Clone, Debug, Default)]
-struct Memory {
-    kept: Arc<Mutex<Kept>>,
-    mood: Arc<Mutex<Mood>>,
-}
-
-impl Memory {
-    fn edit(&self, change: impl FnOnce(&mut Option<Lease>)) {
-        let mut kept = self.kept.lock().unwrap();
-        kept.version += 1;
-        let version = kept.version.to_string();
-        change(&mut kept.lease);
-        if let Some(lease) = &mut kept.lease {
-            lease.metadata.resource_version = Some(version);
-        }
-    }
-
-    fn holder(&self) -> Option<String> {
-        let kept = self.kept.lock().unwrap();
-        kept.lease.as_ref().and_then(record::holder).map(Into::into)
-    }
-
-    fn feel(&self, mood: Mood) {
-        *self.mood.lock().unwrap() = mood;
-    }
-
-    /// The same lease, through an API server of its own.
-    fn other(&self) -> Self {
-        Self {
-            kept: Arc::clone(&self.kept),
-            mood: Arc::default(),
-        }
-    }
-
-    async fn call<T>(
-        &self,
-        does: impl FnOnce(&Self) -> Result<T, KubeError>,
-    ) -> Result<T, KubeError> {
-        self.kept.lock().unwrap().calls += 1;
-        let mood = *self.mood.lock().unwrap();
-        match mood {
-            Mood::Answers => does(self),
-            Mood::Forbids => Err(KubeError::Forbidden("no".into())),
-            Mood::Hangs => std::future::pending().await,
-            Mood::Loses => {
-                let _ = does(self);
-                Err(KubeError::Failed("the answer is lost".into()))
-            }
-            Mood::Slow(seconds) => {
-                let answer = does(self);
-                tokio::time::sleep(SECOND * u32::try_from(seconds).unwrap()).await;
-                answer
-            }
-        }
-    }
-
-    fn write(&self, lease: &Lease, before: Option<&str>) -> Result<Lease, KubeError> {
-        let known = self.kept.lock().unwrap().lease.clone();
-        if known.and_then(|l| l.metadata.resource_version).as_deref() != before {
-            return Err(KubeError::Conflict);
-        }
-        self.edit(|kept| *kept = Some(lease.clone()));
-        Ok(self.kept.lock().unwrap().lease.clone().unwrap())
-    }
-}
-
-impl Leases for Memory {
-    async fn get(&self) -> Result<Option<Lease>, KubeError> {
-        self.call(|memory| Ok(memory.kept.lock().unwrap().lease.clone()))
-            .await
-    }
-
-    async fn create(&self, lease: &Lease) -> Result<Lease, KubeError> {
-        self.call(|memory| memory.write(lease, None)).await
-    }
-
-    async fn replace(&self, lease: &Lease) -> Result<Lease, KubeError> {
-        let version = lease.metadata.resource_version.clone();
-        assert!(version.is_some(), "a replace without a version");
-        self.call(|memory| memory.write(lease, version.as_deref()))
-            .await
-    }
-}
 
 /// A candidate and what can be seen of it.
 struct Seen {
