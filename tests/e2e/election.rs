@@ -161,3 +161,36 @@ fn times_that_do_not_fit_are_a_configuration_error() {
     let log = world.operator.log();
     assert!(log.contains("--leader-election-lease-duration"), "{log}");
 }
+
+#[test]
+fn a_change_that_lands_late_is_put_right_at_once() {
+    let world = World::builder().without_operator().start();
+    world.operator.start();
+    world.subscribe("mail", json!({"limits": {"seats": 50}}));
+    world.ready("mail");
+    // Both act: there is no election.
+    let second = world.operator.replica("second", None);
+    second.start();
+    let rule = json!({"method": "PUT", "times": 1, "fault": {"delay": "3s"}});
+    world.vendor.fault(rule);
+    let seats = |seats: u64| {
+        world.subscribe("mail", json!({"limits": {"seats": seats}}));
+        world.ready("mail");
+    };
+    // One replica's call is held up; the other's settles this change, and the next one.
+    seats(60);
+    seats(70);
+    world.eventually("the old change lands after the new one", SOON, || {
+        let calls = world.vendor.calls();
+        let changes = calls.iter().filter(|call| call.operation() == "change");
+        let changes: Vec<_> = changes.map(|call| call.body()["limits"].clone()).collect();
+        let old = json!({"seats": 60});
+        let landed = changes.iter().filter(|limits| **limits == old).count() == 2;
+        landed.then_some(()).ok_or(format!("{changes:?}"))
+    });
+    world.eventually("the tenant is as declared", SOON, || {
+        let tenant = world.vendor.tenant();
+        let right = tenant["limits"]["seats"] == 70;
+        right.then_some(()).ok_or(tenant)
+    });
+}
