@@ -30,6 +30,12 @@ pub async fn act(
     seen: &mut Seen,
     step: &Step,
 ) -> Result<(), KubeError> {
+    // An intent of a replica that does not lead any more would only have to be cleared up.
+    if !ctx.gate.is_open() {
+        return Err(KubeError::Failed(
+            "this replica does not lead any more".into(),
+        ));
+    }
     match step {
         Step::Claim(intent) => claim(ctx, seen, Some(intent)).await,
         Step::Finalize => claim(ctx, seen, None).await,

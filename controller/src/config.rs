@@ -6,7 +6,7 @@ use std::{net::SocketAddr, time::Duration};
 use clap::{Parser, ValueEnum};
 use ipnet::IpNet;
 
-use crate::vendor::guard::AddressPolicy;
+use crate::{lease::Timings, vendor::guard::AddressPolicy};
 
 /// Drives SaaS vendors' tenant APIs until they are as declared in Subscription objects.
 #[derive(Clone, Debug, Parser)]
@@ -66,6 +66,22 @@ pub struct Args {
     #[arg(long, env = "FULFILLMENT_REQUEST_DEADLINE", default_value = "20s", value_parser = duration)]
     pub request_deadline: Duration,
 
+    /// Let one replica act, and the others stand by: needed with more than one.
+    #[arg(long, env = "FULFILLMENT_ENABLE_LEADER_ELECTION")]
+    pub enable_leader_election: bool,
+
+    /// How long a lease that nobody renews still counts.
+    #[arg(long, env = "FULFILLMENT_LEADER_ELECTION_LEASE_DURATION", default_value = "15s", value_parser = duration)]
+    pub leader_election_lease_duration: Duration,
+
+    /// How long after its last renewal of the lease a leader still acts.
+    #[arg(long, env = "FULFILLMENT_LEADER_ELECTION_RENEW_DEADLINE", default_value = "10s", value_parser = duration)]
+    pub leader_election_renew_deadline: Duration,
+
+    /// How long between two tries to acquire or renew the lease.
+    #[arg(long, env = "FULFILLMENT_LEADER_ELECTION_RETRY_PERIOD", default_value = "2s", value_parser = duration)]
+    pub leader_election_retry_period: Duration,
+
     /// How much is logged; RUST_LOG wins where it is set.
     #[arg(long, env = "FULFILLMENT_LOG_LEVEL", default_value = "info", value_parser = ["error", "warn", "info", "debug", "trace"])]
     pub log_level: String,
@@ -92,6 +108,23 @@ impl Args {
             insecure: self.allow_insecure_vendor_urls,
         }
     }
+
+    /// The timings of the election, where there is to be one.
+    ///
+    /// # Errors
+    ///
+    /// Which flags do not fit together.
+    pub fn election(&self) -> Result<Option<Timings>, String> {
+        self.enable_leader_election
+            .then(|| {
+                Timings::new(
+                    self.leader_election_lease_duration,
+                    self.leader_election_renew_deadline,
+                    self.leader_election_retry_period,
+                )
+            })
+            .transpose()
+    }
 }
 
 /// The pod's name, where we run in one.
@@ -101,6 +134,15 @@ impl Args {
 )]
 pub fn pod_name() -> Option<String> {
     std::env::var("POD_NAME").ok()
+}
+
+/// The host's name, as far as it can be told.
+pub fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_owned())
+        .ok()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "fulfillment-operator".into())
 }
 
 /// `:8080`, which is every address of either family, or `127.0.0.1:8080`.
@@ -144,6 +186,40 @@ mod tests {
         assert_eq!(args.settle, Duration::from_secs(220));
         assert_eq!(args.metrics_addr.port(), 8080);
         assert!(args.watch_namespaces.is_empty());
+    }
+
+    #[test]
+    fn the_times_of_an_election_must_fit_together() {
+        let election = |args: &[&str]| {
+            let all = [&["fulfillment-operator"], args].concat();
+            Args::parse_from(all).election()
+        };
+        assert_eq!(election(&[]), Ok(None));
+        assert_eq!(
+            election(&["--leader-election-lease-duration=1s"]),
+            Ok(None),
+            "without an election they do not matter"
+        );
+        let default = election(&["--enable-leader-election"]);
+        let seconds = Duration::from_secs;
+        assert_eq!(
+            default,
+            Timings::new(seconds(15), seconds(10), seconds(2)).map(Some)
+        );
+        for (arg, named) in [
+            ("--leader-election-lease-duration=10s", "renew-deadline"),
+            (
+                "--leader-election-lease-duration=1000000h",
+                "lease-duration",
+            ),
+            ("--leader-election-renew-deadline=15s", "lease-duration"),
+            ("--leader-election-renew-deadline=2400ms", "retry-period"),
+            ("--leader-election-retry-period=9s", "renew-deadline"),
+            ("--leader-election-retry-period=0s", "retry-period"),
+        ] {
+            let why = election(&["--enable-leader-election", arg]).unwrap_err();
+            assert!(why.contains(named), "{arg}: {why}");
+        }
     }
 
     #[test]

@@ -31,6 +31,7 @@ use crate::{
     events::{Events, Note},
     identity::InstallationKey,
     kubernetes::{Cluster, KubeError},
+    lease::Gate,
     link::Links,
     metrics::Metrics,
     object::{Decode, Guarded},
@@ -82,6 +83,8 @@ pub struct Context {
     pub concurrent: Arc<Semaphore>,
     /// Turns true when the operator stops.
     pub stopping: watch::Receiver<bool>,
+    /// Whether this replica is to act.
+    pub gate: Gate,
 }
 
 /// The caches of one watched namespace, or of all.
@@ -215,27 +218,79 @@ pub async fn run(
     readiness: Arc<Readiness>,
     health: mpsc::UnboundedReceiver<(String, String)>,
 ) {
-    let (subscriptions, subscription_queue) = mpsc::unbounded_channel();
-    let (connections, connection_queue) = mpsc::unbounded_channel();
+    let (subscriptions, mut subscription_queue) = mpsc::unbounded_channel();
+    let (connections, mut connection_queue) = mpsc::unbounded_channel();
     let (scope, mut watching) = watches::start(
         &ctx,
         namespace.as_deref(),
         &readiness,
-        subscriptions,
+        subscriptions.clone(),
         connections.clone(),
     );
     scopes
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .push(Arc::clone(&scope));
-    let forwarding = tokio::spawn(forward_health(health, connections));
-    if watches::ready(&scope).await {
+    let forwarding = tokio::spawn(forward_health(health, connections.clone()));
+    if watches::ready(&scope).await
+        && stand_by(
+            &ctx,
+            &scope,
+            (subscriptions, &mut subscription_queue),
+            (connections, &mut connection_queue),
+        )
+        .await
+    {
         let passes = passes(&ctx, &scope, subscription_queue);
         let connection_passes = connection::passes(&ctx, &scope, connection_queue);
         tokio::join!(passes, connection_passes);
     }
     watching.abort_all();
     forwarding.abort();
+}
+
+/// Both ends of a queue.
+type Ends<'q, K> = (
+    Queue<K>,
+    &'q mut mpsc::UnboundedReceiver<ReconcileRequest<Guarded<K>>>,
+);
+
+/// Waits for this replica's turn to act; `false` where the operator stops before. Meanwhile what is
+/// queued is dropped, as a queue nobody takes from would grow for ever: at its turn it has everything
+/// looked at that the caches know.
+async fn stand_by(
+    ctx: &Context,
+    scope: &Scope,
+    (subscriptions, subscription_queue): Ends<'_, Subscription>,
+    (connections, connection_queue): Ends<'_, VendorConnection>,
+) -> bool {
+    if ctx.gate.is_open() {
+        return true;
+    }
+    let mut stopping = ctx.stopping.clone();
+    let mut gate = ctx.gate.clone();
+    let mut opened = std::pin::pin!(gate.opened());
+    loop {
+        tokio::select! {
+            biased;
+            opened = &mut opened => {
+                if !opened {
+                    return false;
+                }
+                break;
+            }
+            _ = stopping.wait_for(|stop| *stop) => return false,
+            _ = subscription_queue.recv() => {}
+            _ = connection_queue.recv() => {}
+        }
+    }
+    for object in scope.connections.state() {
+        let _ = connections.send(ObjectRef::from_obj(&*object).into());
+    }
+    for object in scope.subscriptions.state() {
+        let _ = subscriptions.send(ObjectRef::from_obj(&*object).into());
+    }
+    true
 }
 
 async fn forward_health(

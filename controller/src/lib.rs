@@ -17,6 +17,7 @@ pub mod facts;
 pub mod identity;
 pub mod inputs;
 pub mod kubernetes;
+pub mod lease;
 pub mod ledger;
 pub mod link;
 pub mod metrics;

@@ -296,6 +296,7 @@ async fn make(
         request_timeout: spec.timeouts.request.into(),
         addresses: ctx.settings.addresses.clone(),
         fresh_creates: spec.identity.mode == IdentityMode::None,
+        fence: ctx.gate.fence(),
     };
     Ok(match VendorClient::new(&settings) {
         Ok(client) => Ok((Arc::new(client), hash)),

@@ -61,6 +61,8 @@ pub struct Metrics {
     subscriptions: Family<Standing, Gauge>,
     drift: Family<Field, Counter>,
     unknown: Gauge,
+    leader: Gauge,
+    transitions: Gauge,
 }
 
 impl Default for Metrics {
@@ -72,6 +74,8 @@ impl Default for Metrics {
         let subscriptions = Family::default();
         let drift = Family::default();
         let unknown = Gauge::default();
+        let leader = Gauge::default();
+        let transitions = Gauge::default();
         // From a local answer to the longest call a connection may allow.
         let call_seconds = Histogram::new(exponential_buckets(0.005, 2.0, 16));
         // From a synchronous purchase to a vendor's working day.
@@ -110,6 +114,12 @@ impl Default for Metrics {
             "Subscriptions held for a person's answer",
             unknown.clone(),
         );
+        registry.register("leader", "1 while this replica acts", leader.clone());
+        registry.register(
+            "lease_transitions",
+            "How often the lease has changed hands, as this replica saw it last",
+            transitions.clone(),
+        );
         Self {
             registry,
             calls,
@@ -121,6 +131,8 @@ impl Default for Metrics {
             subscriptions,
             drift,
             unknown,
+            leader,
+            transitions,
         }
     }
 }
@@ -179,6 +191,16 @@ impl Metrics {
                 .inc();
         }
         self.unknown.set(i64::try_from(held).unwrap_or(i64::MAX));
+    }
+
+    /// Whether this replica acts.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(leads.into());
+    }
+
+    /// How often the lease has changed hands.
+    pub fn lease_transitions(&self, transitions: i64) {
+        self.transitions.set(transitions);
     }
 
     /// All metrics as text.

@@ -26,13 +26,18 @@ const IDLE: Duration = Duration::from_secs(600);
 /// How often a missing dependency is looked at again, should its event be lost.
 const DEPENDENCY: Duration = Duration::from_secs(60);
 
-/// The wall clock, to whole seconds as Kubernetes writes times.
+/// The wall clock, as precise as it is.
 #[expect(
     clippy::disallowed_methods,
     reason = "the one place that reads the wall clock"
 )]
+pub fn instant() -> Timestamp {
+    Timestamp::now()
+}
+
+/// The wall clock, to whole seconds as Kubernetes writes times.
 pub fn now() -> Timestamp {
-    let now = Timestamp::now();
+    let now = instant();
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 

@@ -9,7 +9,7 @@ use kube::Config;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{Semaphore, mpsc, watch},
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
 };
 
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
     controller::{self, Context, Readiness, Settings},
     events::{self, Events},
     kubernetes::Cluster,
+    lease::Leadership,
     link::Links,
     metrics::Metrics,
     pace::Pace,
@@ -57,6 +58,7 @@ impl RunError {
 pub async fn run(args: Args) -> Result<(), RunError> {
     // One TLS implementation for both clients; a second call would only say it is set already.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let election = args.election().map_err(RunError::Configuration)?;
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(signals(stop));
 
@@ -64,7 +66,8 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         .await
         .map_err(|e| RunError::Configuration(format!("no Kubernetes configuration: {e}")))?;
     let own_namespace = config.default_namespace.clone();
-    let cluster = Cluster::new(config).map_err(|e| RunError::Configuration(e.to_string()))?;
+    let cluster =
+        Cluster::new(config.clone()).map_err(|e| RunError::Configuration(e.to_string()))?;
 
     let readiness = Arc::new(Readiness::default());
     readiness.wait_for("installation key", "not read yet");
@@ -86,7 +89,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     let (namespace, name) = args
         .installation_key_secret
         .clone()
-        .unwrap_or_else(|| (own_namespace, startup::KEY_SECRET.into()));
+        .unwrap_or_else(|| (own_namespace.clone(), startup::KEY_SECRET.into()));
     let mut stopped = stopping.clone();
     let key = tokio::select! {
         key = startup::installation_key(&cluster, &namespace, &name, &watched) => key.map_err(|e| match e {
@@ -97,6 +100,14 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     };
     readiness.has("installation key");
 
+    let leadership = match election {
+        None => Leadership::unelected(&metrics),
+        Some(timings) => {
+            let (readiness, metrics) = (Arc::clone(&readiness), Arc::clone(&metrics));
+            Leadership::start(config, &own_namespace, timings, readiness, metrics)
+                .map_err(RunError::Failed)?
+        }
+    };
     let (events, event_writer) = Events::start(cluster.clone(), instance());
     let addresses = args.addresses();
     let settings = Settings {
@@ -121,6 +132,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
             settings: settings.clone(),
             concurrent: Arc::clone(&concurrent),
             stopping: stopping.clone(),
+            gate: leadership.gate(),
         });
         running.spawn(controller::run(
             ctx,
@@ -133,18 +145,37 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     drop(events);
     tracing::info!("running");
 
-    let mut stopped = stopping;
-    let _ = stopped.wait_for(|stop| *stop).await;
+    let all_ended = tokio::select! {
+        all = drained(stopping, running, event_writer) => all,
+        // All tasks are dropped with the future that waited for them, and the process ends.
+        why = leadership.lost() => return Err(RunError::Failed(why)),
+    };
+    // Last of all, as whoever takes over acts at once; where calls may still be on their way, the
+    // lease runs out instead.
+    if all_ended {
+        leadership.release().await;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Waits until the operator is to stop and everything under way has ended; `false` where some of it
+/// did not end in time.
+async fn drained(
+    mut stopping: watch::Receiver<bool>,
+    running: JoinSet<()>,
+    event_writer: JoinHandle<()>,
+) -> bool {
+    let _ = stopping.wait_for(|stop| *stop).await;
     tracing::info!("stopping: passes under way are ended first");
-    if tokio::time::timeout(DRAIN, running.join_all())
+    let all_ended = tokio::time::timeout(DRAIN, running.join_all())
         .await
-        .is_err()
-    {
+        .is_ok();
+    if !all_ended {
         tracing::warn!("some passes did not end in time");
     }
     let _ = tokio::time::timeout(events::DRAIN, event_writer).await;
-    tracing::info!("stopped");
-    Ok(())
+    all_ended
 }
 
 /// Who we are in events.

@@ -66,6 +66,8 @@ pub async fn store(
                         tenant = status.tenant_id,
                         "an answer was not recorded: somebody else has moved on"
                     );
+                    // What we did at the vendor may have undone what they did: both are looked at.
+                    ctx.pace.read_soon(&uid);
                     return Err(KubeError::Conflict);
                 }
             }

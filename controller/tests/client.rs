@@ -8,6 +8,7 @@ use std::{
 };
 
 use fulfillment_crds::LimitValue;
+use fulfillment_operator::lease::Fence;
 use fulfillment_operator::vendor::{
     Answer, Class, Credentials, Effect, Order, Said, VendorClient, VendorError, client::Settings,
     guard::AddressPolicy,
@@ -125,7 +126,11 @@ fn client(url: &str) -> VendorClient {
 
 fn with(url: &str, credentials: Credentials, fresh_creates: bool) -> VendorClient {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    VendorClient::new(&Settings {
+    VendorClient::new(&settings(url, credentials, fresh_creates)).unwrap()
+}
+
+fn settings(url: &str, credentials: Credentials, fresh_creates: bool) -> Settings {
+    Settings {
         url: url.into(),
         credentials,
         ca: None,
@@ -136,8 +141,8 @@ fn with(url: &str, credentials: Credentials, fresh_creates: bool) -> VendorClien
             insecure: true,
         },
         fresh_creates,
-    })
-    .unwrap()
+        fence: Fence::open(),
+    }
 }
 
 fn order() -> Order {
@@ -466,6 +471,30 @@ async fn what_was_never_sent_had_no_effect() {
 }
 
 #[tokio::test]
+async fn a_replica_that_does_not_lead_sends_nothing() {
+    let server = Server::says("200 OK", "", "{}").await;
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = VendorClient::new(&Settings {
+        fence: Fence::closed(),
+        ..settings(&server.url, Credentials::None, false)
+    })
+    .unwrap();
+    let soon = Instant::now() + Duration::from_secs(9);
+    let order = order();
+    for answer in [
+        client.create(&order, soon).await,
+        client.get("t-1", &order).await,
+        client.change("t-1", &order, true).await,
+        client.disable("t-1", &order).await,
+        client.enable("t-1", &order).await,
+        client.delete("t-1", &order).await,
+    ] {
+        assert_eq!(answer.unwrap_err().effect, Effect::None);
+    }
+    assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
 async fn a_create_past_its_deadline_is_not_sent() {
     let server = Server::says("201 Created", "", TENANT).await;
     let error = client(&server.url)
@@ -532,6 +561,7 @@ async fn addresses_are_checked_before_the_connect() {
                 insecure: false,
             },
             fresh_creates: false,
+            fence: Fence::open(),
         })
     };
     let _ = rustls::crypto::ring::default_provider().install_default();

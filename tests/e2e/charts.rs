@@ -9,7 +9,7 @@ use std::{
 
 use control_plane::Assets;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn helm(args: &[&str]) -> Output {
     let helm = Assets::find_or_build().unwrap().helm().unwrap();
@@ -52,11 +52,9 @@ fn rights(objects: &[Value], kind: &str) -> BTreeSet<String> {
     for rule in objects
         .iter()
         .filter(|o| {
-            o["kind"] == kind
-                && !o["metadata"]["name"]
-                    .as_str()
-                    .unwrap()
-                    .ends_with("installation-key")
+            let name = o["metadata"]["name"].as_str().unwrap();
+            let apart = ["installation-key", "leader-election"];
+            o["kind"] == kind && !apart.iter().any(|role| name.ends_with(role))
         })
         .flat_map(|o| o["rules"].as_array().unwrap())
     {
@@ -116,6 +114,81 @@ fn the_operator_has_exactly_the_rights_it_needs() {
         .filter(|o| o["metadata"]["namespace"] == "team-a")
         .collect();
     assert_eq!(rights(&team_a, "Role"), expected);
+}
+
+#[test]
+fn the_lease_is_the_operators_own_and_no_other() {
+    for values in [&[][..], &["--set", "watchNamespaces={team-a}"]] {
+        let objects = rendered(values);
+        let of = |kind: &str| {
+            let mut found = objects.iter().filter(|o| {
+                let name = o["metadata"]["name"].as_str().unwrap();
+                o["kind"] == kind && name.ends_with("leader-election")
+            });
+            found.next().unwrap().clone()
+        };
+        let role = of("Role");
+        assert_eq!(role["metadata"]["namespace"], "fulfillment");
+        assert_eq!(
+            role["rules"],
+            json!([
+                {
+                    "apiGroups": ["coordination.k8s.io"],
+                    "resources": ["leases"],
+                    "resourceNames": ["fulfillment-operator"],
+                    "verbs": ["get", "update"],
+                },
+                {
+                    "apiGroups": ["coordination.k8s.io"],
+                    "resources": ["leases"],
+                    "verbs": ["create"],
+                },
+            ])
+        );
+        let binding = of("RoleBinding");
+        assert_eq!(binding["metadata"]["namespace"], "fulfillment");
+        assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
+    }
+}
+
+#[test]
+fn two_replicas_elect_a_leader_on_nodes_of_their_own() {
+    let of = |objects: &[Value], kind: &str| {
+        let mut found = objects.iter().filter(|o| o["kind"] == kind);
+        found.next().cloned()
+    };
+    let objects = rendered(&[]);
+    let deployment = of(&objects, "Deployment").unwrap();
+    assert_eq!(deployment["spec"]["replicas"], 2);
+    let pod = &deployment["spec"]["template"]["spec"];
+    let args = pod["containers"][0]["args"].as_array().unwrap();
+    assert!(
+        args.contains(&json!("--enable-leader-election")),
+        "{args:?}"
+    );
+    let env = pod["containers"][0]["env"].as_array().unwrap();
+    assert!(env.iter().any(|variable| variable["name"] == "POD_NAME"));
+    // Passes have 30 s to end, and then the lease is given up.
+    assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() >= 40);
+    let apart = &pod["affinity"]["podAntiAffinity"];
+    let preferred = &apart["preferredDuringSchedulingIgnoredDuringExecution"][0];
+    let labels = &preferred["podAffinityTerm"]["labelSelector"]["matchLabels"];
+    assert_eq!(*labels, deployment["spec"]["selector"]["matchLabels"]);
+    let budget = of(&objects, "PodDisruptionBudget").unwrap();
+    assert_eq!(budget["spec"]["maxUnavailable"], 1);
+    assert_eq!(budget["spec"]["selector"]["matchLabels"], *labels);
+
+    let one = rendered(&["--set", "replicas=1,affinity.nodeAffinity.x=y"]);
+    assert!(
+        of(&one, "PodDisruptionBudget").is_none(),
+        "it would block a drain"
+    );
+    let deployment = of(&one, "Deployment").unwrap();
+    assert_eq!(
+        deployment["spec"]["template"]["spec"]["affinity"],
+        json!({"nodeAffinity": {"x": "y"}}),
+        "the user's own"
+    );
 }
 
 #[test]
@@ -179,6 +252,8 @@ fn unknown_and_mistyped_values_are_refused() {
     for wrong in [
         "allowInsecureVendorUrl=true",
         "concurrent=many",
+        "replicas=two",
+        "terminationGracePeriodSeconds=30",
         "watchNamespaces=team-a",
         "image.tags=x",
     ] {

@@ -8,6 +8,7 @@ mod deletion;
 mod dependencies;
 mod drift;
 mod examples;
+mod election;
 mod faults;
 mod gitops;
 mod guards;

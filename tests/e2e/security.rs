@@ -1011,8 +1011,14 @@ fn the_operator_may_do_what_it_needs_and_nothing_else() {
     let world = World::builder().without_operator().start();
     let account = account(&world, world.namespace());
     let mut expected = RIGHTS.to_vec();
-    // Its key, by name; where it watches its own namespace that is allowed twice.
-    expected.insert(4, "secrets [] [fulfillment-installation-key] [get]");
+    expected.extend([
+        // Its key, by name; where it watches its own namespace that is allowed twice.
+        "secrets [] [fulfillment-installation-key] [get]",
+        // Its lease.
+        "leases.coordination.k8s.io [] [] [create]",
+        "leases.coordination.k8s.io [] [fulfillment-operator] [get update]",
+    ]);
+    expected.sort_unstable();
     assert_eq!(rights(&world, &account, world.namespace()), expected);
     // The operator of one namespace has no business in another.
     assert_eq!(rights(&world, &account, "default"), [""; 0]);

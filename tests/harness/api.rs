@@ -64,6 +64,7 @@ pub(crate) fn collection(kind: &str, namespace: &str) -> String {
         "secret" | "secrets" => ("/api/v1", "secrets"),
         "configmap" | "configmaps" => ("/api/v1", "configmaps"),
         "event" | "events" => ("/apis/events.k8s.io/v1", "events"),
+        "lease" | "leases" => ("/apis/coordination.k8s.io/v1", "leases"),
         "namespace" | "namespaces" => return "/api/v1/namespaces".to_owned(),
         _ => panic!("where {kind} are, the harness must be told in api.rs"),
     };

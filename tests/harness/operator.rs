@@ -1,9 +1,12 @@
 //! The operator as a process, with the rights the chart gives it.
 
 use crate::{binaries, http, log_tail, poll, ports::free_port};
-use control_plane::{spawn_bound, terminate};
+use control_plane::{pause, resume, spawn_bound, terminate};
+use serde_json::{Value, json};
 use std::{
-    fs::File,
+    fs::{self, File, OpenOptions},
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::Mutex,
@@ -37,6 +40,32 @@ impl Operator {
             args: Mutex::new(args),
             running: Mutex::new(None),
         }
+    }
+
+    /// Another replica of it, with the same flags and rights, not started yet. `server` says where
+    /// it reaches the API server, if not where this one does.
+    #[must_use]
+    pub fn replica(&self, name: &str, server: Option<&str>) -> Self {
+        let beside = |path: &PathBuf, suffix: &str| {
+            let stem = path.file_stem().unwrap().to_str().unwrap();
+            path.with_file_name(format!("{stem}.{name}.{suffix}"))
+        };
+        let kubeconfig = match server {
+            None => self.kubeconfig.clone(),
+            Some(server) => {
+                let text = fs::read_to_string(&self.kubeconfig).unwrap();
+                let mut config: Value = serde_json::from_str(&text).unwrap();
+                config["clusters"][0]["cluster"]["server"] = json!(server);
+                let path = beside(&self.kubeconfig, "kubeconfig");
+                let mut options = OpenOptions::new();
+                options.write(true).create(true).truncate(true).mode(0o600);
+                let mut file = options.open(&path).unwrap();
+                file.write_all(config.to_string().as_bytes()).unwrap();
+                path
+            }
+        };
+        let args = self.args.lock().unwrap().clone();
+        Self::new(kubeconfig, beside(&self.log, "log"), args)
     }
 
     /// Starts it and waits until it says that it is ready.
@@ -133,6 +162,30 @@ impl Operator {
         })
     }
 
+    /// Stops it in its tracks (SIGSTOP).
+    pub fn pause(&self) {
+        pause(&self.running.lock().unwrap().as_ref().unwrap().child).unwrap();
+    }
+
+    /// Lets it go on after [`pause`](Self::pause).
+    pub fn resume(&self) {
+        resume(&self.running.lock().unwrap().as_ref().unwrap().child).unwrap();
+    }
+
+    /// How it ended, if it has ended by itself since it was started; it can be started again then.
+    pub fn ended(&self) -> Option<ExitStatus> {
+        let mut running = self.running.lock().unwrap();
+        let status = running.as_mut()?.child.try_wait().unwrap()?;
+        *running = None;
+        Some(status)
+    }
+
+    /// Whether it says that it acts; not while it does not run. Not to be asked of a paused one.
+    pub fn leads(&self) -> bool {
+        let leads = |text: String| text.lines().any(|line| line == "fulfillment_leader 1");
+        self.probe("/metrics").is_ok_and(leads)
+    }
+
     /// The number of its process.
     pub fn pid(&self) -> u32 {
         self.running
@@ -161,18 +214,19 @@ impl Operator {
 
     /// What one of its endpoints answers, whatever the status.
     pub fn read(&self, path: &str) -> String {
-        let port = self
-            .running
-            .lock()
-            .unwrap()
-            .as_ref()
-            .expect("the operator does not run")
-            .port;
+        self.probe(path).unwrap()
+    }
+
+    /// The same, or why it does not answer: it may not run, or not yet.
+    pub fn probe(&self, path: &str) -> Result<String, String> {
+        let running = self.running.lock().unwrap();
+        let port = running.as_ref().ok_or("the operator does not run")?.port;
+        drop(running);
         let answer = http::plain()
             .get(format!("http://127.0.0.1:{port}{path}"))
             .send()
-            .unwrap();
-        answer.text().unwrap()
+            .map_err(|error| error.to_string())?;
+        answer.text().map_err(|error| error.to_string())
     }
 }
 

@@ -11,6 +11,8 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use url::{Host, Url};
 
+use crate::lease::Fence;
+
 use super::{
     Answer, Class, Effect, Order, Said, VendorError,
     error::classify,
@@ -61,6 +63,8 @@ pub struct Settings {
     /// Send each create on a connection of its own: where it cannot be repeated, a reused
     /// connection that the vendor closes meanwhile would leave its outcome unknown.
     pub fresh_creates: bool,
+    /// Whether this process may act: asked right before each call is sent.
+    pub fence: Fence,
 }
 
 /// Why a connection's settings cannot be used. The message names the field and the remedy.
@@ -76,6 +80,7 @@ pub struct VendorClient {
     creates: reqwest::Client,
     auth: Option<AuthHeader>,
     secrets: Vec<SecretString>,
+    fence: Fence,
 }
 
 /// The header that authenticates.
@@ -129,6 +134,7 @@ impl VendorClient {
             creates,
             auth,
             secrets,
+            fence: settings.fence.clone(),
         })
     }
 
@@ -269,6 +275,13 @@ impl VendorClient {
     ) -> Result<Raw, VendorError> {
         if let Some((name, value)) = &self.auth {
             request = request.header(name, value);
+        }
+        // The last look before the socket: a process that was stopped on the way here sends nothing
+        // after another one took over.
+        if !self.fence.holds() {
+            return Err(local(
+                "this replica does not lead any more: nothing was sent",
+            ));
         }
         let mut response = request.send().await.map_err(|e| transport(&e, secrets))?;
         let mut body = Vec::new();

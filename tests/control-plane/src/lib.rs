@@ -32,5 +32,5 @@ mod sys;
 pub use assets::Assets;
 pub use control_plane::ControlPlane;
 pub use error::Error;
-pub use process::{spawn_bound, terminate};
+pub use process::{pause, resume, spawn_bound, terminate};
 pub use sys::interrupted;

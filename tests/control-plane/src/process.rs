@@ -76,6 +76,16 @@ pub fn terminate(child: &mut Child, grace: Duration) -> io::Result<ExitStatus> {
     child.wait()
 }
 
+/// Stops a child in its tracks (SIGSTOP), until it is [resumed](resume).
+pub fn pause(child: &Child) -> io::Result<()> {
+    sys::send(child.id(), Signal::Stop)
+}
+
+/// Lets a paused child go on.
+pub fn resume(child: &Child) -> io::Result<()> {
+    sys::send(child.id(), Signal::Continue)
+}
+
 /// A part of the control plane, with its log; it ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Process {
