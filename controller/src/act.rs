@@ -16,6 +16,7 @@ use crate::{
     link::{self, Protected, Usable},
     observe::Seen,
     plan::Step,
+    tombstones,
     vendor::{Answer, Operation, Said, VendorError},
 };
 
@@ -40,6 +41,11 @@ pub async fn act(
         Step::Claim(intent) => claim(ctx, seen, Some(intent)).await,
         Step::Finalize => claim(ctx, seen, None).await,
         Step::Intend(intent) => intend(ctx, seen, intent).await,
+        Step::Bury => {
+            tombstones::bury(ctx, &seen.object, &seen.facts).await?;
+            ledger::buried(&mut seen.facts);
+            Ok(())
+        }
         Step::Release => ctx.cluster.release(&seen.object).await,
         Step::Create(intent) => {
             for order in seen.sent_before.iter_mut().chain([&mut seen.order]) {
@@ -68,7 +74,7 @@ pub async fn act(
 /// Whether a step calls the vendor, or leads to a call in the same pass.
 pub fn needs_vendor(step: &Step) -> bool {
     match step {
-        Step::Release | Step::Rest(_) => false,
+        Step::Bury | Step::Release | Step::Rest(_) => false,
         Step::Claim(_)
         | Step::Finalize
         | Step::Intend(_)
@@ -282,7 +288,12 @@ fn operation(step: &Step) -> Option<Operation> {
         Step::Suspend => Some(Operation::Disable),
         Step::Resume => Some(Operation::Enable),
         Step::Delete | Step::Discard(_) => Some(Operation::Delete),
-        Step::Claim(_) | Step::Finalize | Step::Intend(_) | Step::Release | Step::Rest(_) => None,
+        Step::Claim(_)
+        | Step::Finalize
+        | Step::Intend(_)
+        | Step::Bury
+        | Step::Release
+        | Step::Rest(_) => None,
     }
 }
 

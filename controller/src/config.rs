@@ -82,6 +82,11 @@ pub struct Args {
     #[arg(long, env = "FULFILLMENT_LEADER_ELECTION_RETRY_PERIOD", default_value = "2s", value_parser = duration)]
     pub leader_election_retry_period: Duration,
 
+    /// How often a deleted Subscription whose create went without an answer is looked for at its
+    /// vendor, for a day.
+    #[arg(long, env = "FULFILLMENT_SWEEP_INTERVAL", default_value = "5m", value_parser = duration)]
+    pub sweep_interval: Duration,
+
     /// How much is logged; RUST_LOG wins where it is set.
     #[arg(long, env = "FULFILLMENT_LOG_LEVEL", default_value = "info", value_parser = ["error", "warn", "info", "debug", "trace"])]
     pub log_level: String,

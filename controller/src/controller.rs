@@ -38,6 +38,7 @@ use crate::{
     pace::Pace,
     plan::Rest,
     reconcile::reconcile,
+    tombstones,
     vendor::guard::AddressPolicy,
     watches,
 };
@@ -52,6 +53,10 @@ pub struct Settings {
     pub settle: Duration,
     /// How long after it was decided a create may still be sent.
     pub request_deadline: Duration,
+    /// How often tombstones are looked at.
+    pub sweep: Duration,
+    /// Where tombstones are.
+    pub own_namespace: String,
     /// By how many percent drift reads vary.
     pub jitter: u8,
     /// Which addresses vendors may have.
@@ -114,6 +119,15 @@ impl Scope {
             Ok(connection) => Ok(Arc::clone(connection)),
             Err(invalid) => Err(invalid.error.clone()),
         })
+    }
+
+    /// Whether a Subscription has this tenant.
+    pub fn holds(&self, tenant: &str) -> bool {
+        let has = |object: &Guarded<Subscription>| {
+            let status = object.0.as_ref().ok().and_then(|s| s.status.as_ref());
+            status.and_then(|status| status.tenant_id.as_deref()) == Some(tenant)
+        };
+        self.subscriptions.state().iter().any(|object| has(object))
     }
 
     /// How many Subscriptions of a connection should have a tenant.
@@ -243,7 +257,7 @@ pub async fn run(
     {
         let passes = passes(&ctx, &scope, subscription_queue);
         let connection_passes = connection::passes(&ctx, &scope, connection_queue);
-        tokio::join!(passes, connection_passes);
+        tokio::join!(passes, connection_passes, tombstones::sweep(&ctx, &scope));
     }
     watching.abort_all();
     forwarding.abort();

@@ -158,6 +158,8 @@ pub struct Pass {
     pub read: Option<Read>,
     /// The externalId for which a lookup found no live tenant.
     pub vacant: Option<String>,
+    /// A tombstone was written.
+    pub buried: bool,
     /// More live tenants of ours under one name, to be deleted: their creates landed late.
     pub twins: Vec<String>,
     /// Those of them that this pass deleted.

@@ -32,5 +32,6 @@ pub mod run;
 pub mod startup;
 pub mod status;
 pub mod telemetry;
+pub mod tombstones;
 pub mod vendor;
 pub mod watches;

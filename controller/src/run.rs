@@ -113,6 +113,8 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     let settings = Settings {
         settle: args.settle,
         request_deadline: args.request_deadline,
+        sweep: args.sweep_interval,
+        own_namespace,
         jitter: args.interval_jitter_percentage,
         addresses,
         label_selector: args.watch_label_selector,

@@ -53,7 +53,7 @@ fn rights(objects: &[Value], kind: &str) -> BTreeSet<String> {
         .iter()
         .filter(|o| {
             let name = o["metadata"]["name"].as_str().unwrap();
-            let apart = ["installation-key", "leader-election"];
+            let apart = ["installation-key", "leader-election", "tombstones"];
             o["kind"] == kind && !apart.iter().any(|role| name.ends_with(role))
         })
         .flat_map(|o| o["rules"].as_array().unwrap())

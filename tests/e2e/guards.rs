@@ -205,3 +205,48 @@ fn when_most_tenants_vanish_at_once_none_is_bought_again_before_a_person_says_so
     }
     assert_eq!(world.vendor.count("live"), 16);
 }
+
+#[test]
+fn a_create_that_takes_effect_when_its_subscription_is_long_gone_is_found_and_deleted() {
+    let world = World::builder()
+        .identity("Lookup")
+        .operator_arg("--settle=1s")
+        .operator_arg("--sweep-interval=1s")
+        .connection(json!({"timeouts": {"request": "500ms"}}))
+        .start();
+    // Later than anybody promised.
+    world
+        .vendor
+        .fault(json!({"method": "POST", "path": "/tenant", "fault": {"delay": "12s"}}));
+    world.subscribe("mail", json!({}));
+    world.ready("mail");
+    world.unsubscribe("mail");
+    assert_eq!(world.vendor.count("live"), 0);
+    let stones = || {
+        let all = world.list("ConfigMap");
+        all.iter()
+            .filter(|map| {
+                let name = map["metadata"]["name"].as_str().unwrap();
+                name.starts_with("fulfillment-tombstone-")
+            })
+            .count()
+    };
+    assert_eq!(stones(), 1);
+    world.eventually("the late tenant has come and gone", e2e::SOON, || {
+        let all = world.vendor.tenants();
+        let gone = all.iter().all(|tenant| tenant["status"] == "terminated");
+        if all.len() == 2 && gone {
+            Ok(())
+        } else {
+            Err(format!("{all:?}"))
+        }
+    });
+    // The name in use again is its new owner's.
+    world.subscribe("mail", json!({}));
+    world.ready("mail");
+    world.eventually("the tombstone is gone", e2e::SOON, || match stones() {
+        0 => Ok(()),
+        left => Err(format!("{left} left")),
+    });
+    assert_eq!(world.vendor.count("live"), 1);
+}

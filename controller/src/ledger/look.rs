@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     facts::{Facts, Read},
     identity,
-    vendor::{Answer, Class, Effect, Said, Tenant, TenantStatus, VendorError},
+    vendor::{Answer, Class, Effect, Said, Tenant, VendorError},
 };
 
 /// The answer to a lookup of `name`.
@@ -26,7 +26,7 @@ pub(super) fn looked(f: &mut Facts, name: &str, answer: Result<Answer, VendorErr
 /// A read of the tenant we know, and of what else goes by its name.
 fn known_tenant(f: &mut Facts, name: &str, id: &str, tenants: Vec<Tenant>) {
     let (ours, others): (Vec<_>, Vec<_>) = tenants.into_iter().partition(|t| t.id == id);
-    let mut others: Vec<Tenant> = others.into_iter().filter(live).collect();
+    let mut others: Vec<Tenant> = others.into_iter().filter(Tenant::is_live).collect();
     if f.desired.claimed {
         // A claim proves nothing about the others.
         others.clear();
@@ -34,7 +34,7 @@ fn known_tenant(f: &mut Facts, name: &str, id: &str, tenants: Vec<Tenant>) {
     let ours = ours
         .into_iter()
         .next()
-        .filter(|t| live(t) || others.is_empty());
+        .filter(|t| t.is_live() || others.is_empty());
     match ours {
         Some(tenant) => answer::found(f, &tenant),
         None if others.is_empty() => {
@@ -56,7 +56,7 @@ fn known_tenant(f: &mut Facts, name: &str, id: &str, tenants: Vec<Tenant>) {
 /// No tenant is known under this name: whatever is there is of an earlier create, or another's.
 fn unknown_tenant(f: &mut Facts, name: &str, tenants: Vec<Tenant>) {
     let open = plan::open_create(f).is_some_and(|open| open.external_id == name);
-    let (mut alive, dead): (Vec<_>, Vec<_>) = tenants.into_iter().partition(live);
+    let (mut alive, dead): (Vec<_>, Vec<_>) = tenants.into_iter().partition(Tenant::is_live);
     if alive.is_empty() {
         match dead.into_iter().next() {
             // The open create made it, and it is dead already.
@@ -135,16 +135,6 @@ pub(super) fn discarded(f: &mut Facts, twin: &str, answer: Result<Answer, Vendor
             f.pass.discarded.push(twin.to_owned());
         }
         Err(error) => f.pass.failure = Some(error),
-    }
-}
-
-fn live(tenant: &Tenant) -> bool {
-    match tenant.status {
-        TenantStatus::Terminated | TenantStatus::Failed => false,
-        TenantStatus::Pending
-        | TenantStatus::Active
-        | TenantStatus::Suspended
-        | TenantStatus::Unknown => true,
     }
 }
 

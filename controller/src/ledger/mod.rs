@@ -50,6 +50,11 @@ pub fn finalized(f: &mut Facts) {
     f.pass.just_finalized = true;
 }
 
+/// The tombstone was written.
+pub fn buried(f: &mut Facts) {
+    f.pass.buried = true;
+}
+
 /// An intent was written: the right to send one create.
 pub fn armed(f: &mut Facts, intent: &Intent) {
     let before = f.intent.take().filter(|known| known.id == intent.id);
@@ -95,7 +100,12 @@ pub fn answered(f: &mut Facts, step: &Step, answer: Result<Answer, VendorError>)
                 mutated(f, type_, answer);
             }
         }
-        Step::Claim(_) | Step::Finalize | Step::Intend(_) | Step::Release | Step::Rest(_) => {}
+        Step::Claim(_)
+        | Step::Finalize
+        | Step::Intend(_)
+        | Step::Bury
+        | Step::Release
+        | Step::Rest(_) => {}
     }
 }
 

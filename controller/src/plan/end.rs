@@ -145,13 +145,26 @@ pub(super) fn untouched(f: &Facts) -> bool {
     }
 }
 
+/// A create went without an answer once, and its tombstone is not written yet. Only a name that we
+/// derived is remembered: of another it could not be proved that a tenant is ours.
+pub(super) fn doubtful(f: &Facts) -> bool {
+    unanswered(f)
+        && !f.desired.claimed
+        && f.desired.deletion == DeletionPolicy::Delete
+        && !f.pass.buried
+}
+
 /// An earlier create can still land: nothing is deleted, and nothing let go, before it did.
 pub fn settling(f: &Facts) -> bool {
-    let may_land = match (&f.intent, f.rules.mode) {
+    !f.clock.settled && (unanswered(f) || open_create(f).is_some())
+}
+
+/// A create of this object went without an answer once.
+fn unanswered(f: &Facts) -> bool {
+    match (&f.intent, f.rules.mode) {
         (Some(intent), IdentityMode::ExternalId) => intent.repeated,
         (Some(_) | None, _) => attempts(f) > 1,
-    };
-    !f.clock.settled && (may_land || open_create(f).is_some())
+    }
 }
 
 /// How often the create of the present tenant was sent.

@@ -24,8 +24,8 @@ use crate::{
 };
 pub use create::open_create;
 use create::{arm, find, held, purchase, resolve};
-use end::end;
 pub use end::settling;
+use end::{doubtful, end};
 use tend::{dead, missing, tend};
 
 /// The next step of a pass.
@@ -55,6 +55,8 @@ pub enum Step {
     Resume,
     /// Delete the tenant.
     Delete,
+    /// Remember a name whose create may still take effect.
+    Bury,
     /// Drop the finalizer.
     Release,
     /// Nothing more in this pass.
@@ -110,7 +112,14 @@ pub fn plan(f: &Facts) -> Step {
     if f.object.paused {
         return Step::Rest(Rest::Paused);
     }
-    if f.object.deleting { end(f) } else { live(f) }
+    if !f.object.deleting {
+        return live(f);
+    }
+    let step = end(f);
+    if step == Step::Release && doubtful(f) {
+        return Step::Bury;
+    }
+    step
 }
 
 /// The object is wanted.
@@ -206,6 +215,7 @@ pub fn request_type(step: &Step) -> Option<RequestType> {
         | Step::Look(_)
         | Step::Discard(_)
         | Step::Adopt(_)
+        | Step::Bury
         | Step::Release
         | Step::Rest(_) => None,
     }

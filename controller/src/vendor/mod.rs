@@ -36,6 +36,20 @@ pub struct Tenant {
     pub request: Option<Fulfillment>,
 }
 
+impl Tenant {
+    /// Whether it is there: neither gone nor never come to be. What it says that we do not know
+    /// counts as there.
+    pub fn is_live(&self) -> bool {
+        match self.status {
+            TenantStatus::Terminated | TenantStatus::Failed => false,
+            TenantStatus::Pending
+            | TenantStatus::Active
+            | TenantStatus::Suspended
+            | TenantStatus::Unknown => true,
+        }
+    }
+}
+
 /// The status of a tenant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum TenantStatus {

@@ -202,6 +202,7 @@ impl World {
                     ledger::intended(&mut f, intent);
                     ledger::armed(&mut f, intent);
                 }
+                (Step::Bury, _) => ledger::buried(&mut f),
                 (Step::Release, _) => return Some(Rest::Gone),
                 (_, Some(answer)) => ledger::answered(&mut f, &step, answer),
                 (_, None) => {}
@@ -268,6 +269,10 @@ impl World {
                 let mut after = f.clone();
                 ledger::intended(&mut after, intent);
                 self.status = after.ledger;
+                None
+            }
+            Step::Bury => {
+                self.writes += 1;
                 None
             }
             Step::Release => {

@@ -135,7 +135,7 @@ fn no_combination_breaks_a_guarantee() {
                 );
                 assert!(open_create(f).is_none(), "{}", at());
             }
-            Step::Release => {
+            Step::Bury | Step::Release => {
                 assert!(f.object.deleting && f.object.finalized, "{}", at());
                 let seen_gone = f.pass.read == Some(Read::Absent)
                     || (f.pass.read == Some(Read::Found)
@@ -189,7 +189,7 @@ fn nothing_is_done_while_paused_or_in_trouble() {
             message: String::new(),
         });
         match plan(&troubled) {
-            Step::Rest(_) | Step::Release => {}
+            Step::Rest(_) | Step::Bury | Step::Release => {}
             step => panic!("{step:?} without what it needs"),
         }
     });

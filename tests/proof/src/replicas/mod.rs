@@ -25,7 +25,11 @@ pub use times::Times;
 use crate::{Size, Tally};
 
 /// The modes in which a Subscription never needs a person, whatever replicas do.
-const MODES: [IdentityMode; 1] = [IdentityMode::ExternalId];
+const MODES: [IdentityMode; 3] = [
+    IdentityMode::ExternalId,
+    IdentityMode::IdempotencyKey,
+    IdentityMode::Lookup,
+];
 
 /// Runs this part.
 pub fn run(size: Size) -> Tally {
