@@ -38,7 +38,7 @@ use crate::{
     pace::Pace,
     plan::Rest,
     reconcile::reconcile,
-    tombstones,
+    standby, tombstones,
     vendor::guard::AddressPolicy,
     watches,
 };
@@ -247,7 +247,7 @@ pub async fn run(
         .push(Arc::clone(&scope));
     let forwarding = tokio::spawn(forward_health(health, connections.clone()));
     if watches::ready(&scope).await
-        && stand_by(
+        && standby::stand_by(
             &ctx,
             &scope,
             (subscriptions, &mut subscription_queue),
@@ -261,50 +261,6 @@ pub async fn run(
     }
     watching.abort_all();
     forwarding.abort();
-}
-
-/// Both ends of a queue.
-type Ends<'q, K> = (
-    Queue<K>,
-    &'q mut mpsc::UnboundedReceiver<ReconcileRequest<Guarded<K>>>,
-);
-
-/// Waits for this replica's turn to act; `false` where the operator stops before. Meanwhile what is
-/// queued is dropped, as a queue nobody takes from would grow for ever: at its turn it has everything
-/// looked at that the caches know.
-async fn stand_by(
-    ctx: &Context,
-    scope: &Scope,
-    (subscriptions, subscription_queue): Ends<'_, Subscription>,
-    (connections, connection_queue): Ends<'_, VendorConnection>,
-) -> bool {
-    if ctx.gate.is_open() {
-        return true;
-    }
-    let mut stopping = ctx.stopping.clone();
-    let mut gate = ctx.gate.clone();
-    let mut opened = std::pin::pin!(gate.opened());
-    loop {
-        tokio::select! {
-            biased;
-            opened = &mut opened => {
-                if !opened {
-                    return false;
-                }
-                break;
-            }
-            _ = stopping.wait_for(|stop| *stop) => return false,
-            _ = subscription_queue.recv() => {}
-            _ = connection_queue.recv() => {}
-        }
-    }
-    for object in scope.connections.state() {
-        let _ = connections.send(ObjectRef::from_obj(&*object).into());
-    }
-    for object in scope.subscriptions.state() {
-        let _ = subscriptions.send(ObjectRef::from_obj(&*object).into());
-    }
-    true
 }
 
 async fn forward_health(

@@ -29,6 +29,7 @@ pub mod plan;
 pub mod reconcile;
 pub mod report;
 pub mod run;
+pub mod standby;
 pub mod startup;
 pub mod status;
 pub mod telemetry;

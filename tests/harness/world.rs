@@ -90,7 +90,7 @@ impl Builder {
         self
     }
 
-    /// One more flag for the operator; the last of several wins over the harness' own.
+    /// One more flag for the operator; it replaces the harness' own of that name.
     #[must_use]
     pub fn operator_arg(mut self, arg: &str) -> Self {
         self.operator_args.push(arg.to_owned());
@@ -160,6 +160,8 @@ impl Builder {
         if !self.cluster_wide {
             args.push(format!("--watch-namespace={namespace}"));
         }
+        let flag = |arg: &str| arg.split('=').next().unwrap_or_default().to_owned();
+        args.retain(|own| !self.operator_args.iter().any(|arg| flag(arg) == flag(own)));
         args.extend(self.operator_args);
         let world = World {
             operator: Operator::new(kubeconfig, log, args),
