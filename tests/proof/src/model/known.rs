@@ -1,0 +1,122 @@
+//! A value of the shipped types inside a state of the model: shared, and known by its text. Most of
+//! those types have neither `Eq` nor `Hash`, and none of them should need it for a test's sake.
+
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    ops::Deref,
+    sync::Arc,
+};
+
+/// A shared value, equal to another where both are written alike.
+#[derive(Clone)]
+pub(super) struct Known<T> {
+    value: Arc<T>,
+    digest: u64,
+    /// The ids the value names: they are not given to anything else meanwhile.
+    pub(super) names: Names,
+}
+
+impl<T: fmt::Debug> Known<T> {
+    pub(super) fn new(value: T) -> Self {
+        let text = format!("{value:?}");
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        Self {
+            value: Arc::new(value),
+            digest: hasher.finish(),
+            names: Names::within(&text),
+        }
+    }
+}
+
+impl<T> Deref for Known<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> PartialEq for Known<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+impl<T> Eq for Known<T> {}
+
+impl<T> PartialOrd for Known<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> Ord for Known<T> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.digest.cmp(&other.digest)
+    }
+}
+
+impl<T> Hash for Known<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.digest);
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Known<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
+}
+
+/// Which ids of requests (`r0`, `r1`, ...) and tenants (`t0`, ...) are in use, a bit each.
+///
+/// An id that nothing names any more is given again: ids are only ever compared for equality, and
+/// fresh ones for ever would make the world endless.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Names {
+    requests: u64,
+    tenants: u64,
+}
+
+impl Names {
+    /// Every id in a text, so that none is forgotten whatever field it stands in.
+    fn within(text: &str) -> Self {
+        let mut found = Self::default();
+        for quoted in text.split('"') {
+            found.note(quoted);
+        }
+        found
+    }
+
+    fn note(&mut self, word: &str) {
+        let bits = match word.as_bytes().first() {
+            Some(b'r') => &mut self.requests,
+            Some(b't') => &mut self.tenants,
+            Some(_) | None => return,
+        };
+        if let Some(number) = word.get(1..).and_then(|n| n.parse::<u32>().ok()) {
+            *bits |= 1u64.checked_shl(number).unwrap_or(0);
+        }
+    }
+
+    pub(super) fn of(word: &str) -> Self {
+        let mut found = Self::default();
+        found.note(word);
+        found
+    }
+
+    pub(super) fn add(&mut self, other: Self) {
+        self.requests |= other.requests;
+        self.tenants |= other.tenants;
+    }
+
+    pub(super) fn fresh_request(self) -> String {
+        format!("r{}", self.requests.trailing_ones())
+    }
+
+    pub(super) fn fresh_tenant(self) -> String {
+        format!("t{}", self.tenants.trailing_ones())
+    }
+}
