@@ -141,7 +141,7 @@ impl Model for Check {
         let leads_on = action.leads_on();
         let mut world = last.clone();
         self.apply(&mut world, action)?;
-        let world = world.canonical();
+        let world = world.canonical(&self.scenario);
         if let Some(graph) = &self.graph {
             let good = good(&self.scenario, &world);
             graph

@@ -18,7 +18,7 @@ use super::{
     scenario::{Scenario, seats},
     store,
     vendor::{self, Heard},
-    world::{Older, Pass, Phase, Post, World},
+    world::{Older, Pass, Phase, Post, Sight, World},
 };
 
 /// What a controller sees when it looks.
@@ -111,10 +111,16 @@ fn first_sight(
     let Some(me) = world.controllers.get_mut(by) else {
         return false;
     };
-    if me.sight.as_ref().is_some_and(|sight| sight.0 != uid) {
+    if me.sight.as_ref().is_some_and(|sight| sight.uid != uid) {
         me.sight = None;
     }
-    let seen = intent.map(|i| Known::new((uid, i.id.clone(), i.attempt)));
+    let seen = intent.map(|i| {
+        Known::new(Sight {
+            uid,
+            id: i.id.clone(),
+            attempt: i.attempt,
+        })
+    });
     if seen.is_some() && seen != me.sight {
         me.sight = seen;
         for post in &mut world.posts {
@@ -211,7 +217,7 @@ fn result(s: &Scenario, pass: &Pass, facts: &Facts, rest: Rest) -> Option<Phase>
 /// A create is sent.
 pub(super) fn send(world: &mut World, by: usize, pass: Pass, intent: &Intent) {
     world.posts.push(Post {
-        intent: Known::new(intent.clone()),
+        external_id: intent.external_id.clone(),
         seats: seats(pass.facts.object.generation),
         uid: pass.uid,
         awaited_by: Some(by),
@@ -240,13 +246,18 @@ pub(super) fn created(world: &mut World, s: &Scenario, by: usize, mut pass: Pass
     let Step::Create(intent) = &*pass.step else {
         return;
     };
-    pass.guard = Some(Known::new(match s.mode {
-        IdentityMode::ExternalId => Guard::Intent(intent.clone()),
-        IdentityMode::None => Guard::Request(intent.id.clone()),
-    }));
+    pass.guard = Some(Known::new(create_guard(s, intent)));
     pass.covered = false;
     pass.older = Older::default();
     hear(world, s, by, pass, heard);
+}
+
+/// What must still hold when the answer to a create is recorded.
+pub(super) fn create_guard(s: &Scenario, intent: &Intent) -> Guard {
+    match s.mode {
+        IdentityMode::ExternalId => Guard::Intent(intent.clone()),
+        IdentityMode::None => Guard::Request(intent.id.clone()),
+    }
 }
 
 /// Any other call to the vendor.

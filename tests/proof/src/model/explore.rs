@@ -46,6 +46,7 @@ pub(super) fn explore(scenario: Scenario) -> Found {
         .checker()
         .threads(THREADS)
         .finish_when(HasDiscoveries::AnyFailures)
+        .timeout(std::time::Duration::from_secs(std::env::var("LIM").map_or(9999,|t|t.parse().unwrap())))
         .spawn_bfs()
         .join();
     let mut graph = graph.lock().unwrap_or_else(PoisonError::into_inner);

@@ -70,7 +70,8 @@ impl<T: fmt::Debug> fmt::Debug for Known<T> {
     }
 }
 
-/// Which ids of requests (`r0`, `r1`, ...) and tenants (`t0`, ...) are in use, a bit each.
+/// Which ids of requests (`r0`, `r1`, ...) and tenants (`t0`, ...) and which counts of attempts are
+/// in use, a bit each.
 ///
 /// An id that nothing names any more is given again: ids are only ever compared for equality, and
 /// fresh ones for ever would make the world endless.
@@ -78,6 +79,7 @@ impl<T: fmt::Debug> fmt::Debug for Known<T> {
 pub(super) struct Names {
     requests: u64,
     tenants: u64,
+    attempts: u64,
 }
 
 impl Names {
@@ -86,6 +88,14 @@ impl Names {
         let mut found = Self::default();
         for quoted in text.split('"') {
             found.note(quoted);
+        }
+        for (at, field) in text.match_indices("attempt") {
+            let value = text.get(at + field.len()..).unwrap_or_default();
+            let value = value.trim_start_matches(['s', ':', ' ']);
+            let digits = value.split(|c: char| !c.is_ascii_digit()).next();
+            if let Some(count) = digits.and_then(|n| n.parse::<u32>().ok()) {
+                found.attempts |= bit(count);
+            }
         }
         found
     }
@@ -97,7 +107,7 @@ impl Names {
             Some(_) | None => return,
         };
         if let Some(number) = word.get(1..).and_then(|n| n.parse::<u32>().ok()) {
-            *bits |= 1u64.checked_shl(number).unwrap_or(0);
+            *bits |= bit(number);
         }
     }
 
@@ -110,6 +120,7 @@ impl Names {
     pub(super) fn add(&mut self, other: Self) {
         self.requests |= other.requests;
         self.tenants |= other.tenants;
+        self.attempts |= other.attempts;
     }
 
     pub(super) fn fresh_request(self) -> String {
@@ -119,4 +130,15 @@ impl Names {
     pub(super) fn fresh_tenant(self) -> String {
         format!("t{}", self.tenants.trailing_ones())
     }
+
+    /// The counts of attempts, smallest first.
+    pub(super) fn attempts(self) -> Vec<i64> {
+        (0..i64::from(u64::BITS))
+            .filter(|count| self.attempts >> count & 1 == 1)
+            .collect()
+    }
+}
+
+fn bit(number: u32) -> u64 {
+    1u64.checked_shl(number).unwrap_or_default()
 }

@@ -7,6 +7,8 @@
 //! is older than the settle time lands.
 #![expect(clippy::print_stdout, reason = "the output is what it is run for")]
 
+mod attempts;
+mod canonical;
 mod check;
 mod controller;
 mod explore;

@@ -54,7 +54,7 @@ const fn plain(name: &'static str, mode: IdentityMode) -> Scenario {
         deletion: DeletionPolicy::Delete,
         generations: 1,
         incarnations: 1,
-        touched: true,
+        touched: false,
         left: NOTHING,
         mutant: None,
     }

@@ -42,7 +42,7 @@ pub(super) fn refusal() -> VendorError {
 
 /// A create lands.
 pub(super) fn create(world: &mut World, scenario: &Scenario, post: &Post) -> Heard {
-    let external_id = &post.intent.external_id;
+    let external_id = &post.external_id;
     let shown = |t: &&Kept| scenario.shows_dead || t.live();
     let named = |t: &&Kept| t.external_id == *external_id;
     let unique = match scenario.mode {

@@ -1,8 +1,6 @@
 //! The state of the model: an object at an API server, a vendor, what is between, and two
 //! controllers that do not know of each other.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use fulfillment_operator::{
     facts::{Facts, Intent, Ledger, Resolution},
     kubernetes::Guard,
@@ -109,7 +107,8 @@ pub(super) enum TenantState {
 /// A create on its way to the vendor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Post {
-    pub(super) intent: Known<Intent>,
+    /// All that its landing depends on: not which attempt it was.
+    pub(super) external_id: String,
     pub(super) seats: i64,
     pub(super) uid: u8,
     /// The controller that still waits for the answer.
@@ -120,7 +119,7 @@ pub(super) struct Post {
 /// For which controllers something is older than their first sight of the present intent: until it
 /// has landed or is lost, that controller cannot see `settled` (assumptions A1 and A2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Older([bool; CONTROLLERS]);
+pub(super) struct Older(pub(super) [bool; CONTROLLERS]);
 
 impl Older {
     pub(super) fn than_sight_of(self, controller: usize) -> bool {
@@ -137,11 +136,19 @@ impl Older {
 /// A controller: what its process holds in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Controller {
-    /// The intent it has seen last, whose first sight its settling counts from: uid, id, attempt.
-    pub(super) sight: Option<Known<(u8, String, i64)>>,
+    /// The intent it has seen last, whose first sight its settling counts from.
+    pub(super) sight: Option<Known<Sight>>,
     /// It has written the object since the cache stood still, and goes by what it wrote.
     pub(super) ahead: bool,
     pub(super) pass: Option<Pass>,
+}
+
+/// The intent that settling counts from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Sight {
+    pub(super) uid: u8,
+    pub(super) id: String,
+    pub(super) attempt: i64,
 }
 
 /// A pass in progress.
@@ -208,9 +215,6 @@ impl World {
         for tenant in &self.tenants {
             names.add(Names::of(&tenant.id));
         }
-        for post in &self.posts {
-            names.add(post.intent.names);
-        }
         for controller in &self.controllers {
             if let Some(sight) = &controller.sight {
                 names.add(sight.names);
@@ -235,42 +239,6 @@ impl World {
     pub(super) fn passes(&self) -> impl Iterator<Item = &Pass> {
         self.controllers.iter().filter_map(|c| c.pass.as_ref())
     }
-
-    /// One of all the states that differ only in the order of things without an order.
-    pub(super) fn canonical(mut self) -> Self {
-        self.posts.sort();
-        let [first, second] = [self.key(0), self.key(1)];
-        if first > second {
-            self.controllers.swap(0, 1);
-            for post in &mut self.posts {
-                post.older.0.swap(0, 1);
-                post.awaited_by = post.awaited_by.map(|by| 1 - by);
-            }
-            for controller in &mut self.controllers {
-                if let Some(pass) = &mut controller.pass {
-                    pass.older.0.swap(0, 1);
-                }
-            }
-            self.posts.sort();
-        }
-        self
-    }
-
-    fn key(&self, controller: usize) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        if let Some(known) = self.controllers.get(controller) {
-            known.sight.hash(&mut hasher);
-            known.ahead.hash(&mut hasher);
-            if let Some(pass) = &known.pass {
-                (&pass.facts, &pass.phase, pass.current, pass.covered).hash(&mut hasher);
-            }
-        }
-        for post in &self.posts {
-            (post.awaited_by == Some(controller)).hash(&mut hasher);
-            post.older.than_sight_of(controller).hash(&mut hasher);
-        }
-        hasher.finish()
-    }
 }
 
 impl Pass {
@@ -281,6 +249,7 @@ impl Pass {
 
     fn names(&self) -> Names {
         let mut names = self.facts.names;
+        names.add(self.step.names);
         names.add(self.before.names);
         if let Some(guard) = &self.guard {
             names.add(guard.names);
