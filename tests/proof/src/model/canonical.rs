@@ -6,11 +6,12 @@ use fulfillment_crds::IdentityMode;
 use fulfillment_operator::{kubernetes::Guard, plan::Step};
 
 use super::{
-    attempts, controller,
+    controller,
     known::Known,
     mutant::Mutant,
+    names,
     scenario::Scenario,
-    world::{Object, Pass, Phase, Sight, World},
+    world::{Object, Older, Pass, Phase, Sight, World},
 };
 
 impl World {
@@ -18,7 +19,7 @@ impl World {
     pub(super) fn canonical(mut self, s: &Scenario) -> Self {
         self.end_doomed(s);
         self.forget_sights();
-        attempts::compress(&mut self);
+        names::compress(&mut self);
         self.posts.sort();
         let [first, second] = [self.key(0), self.key(1)];
         if first > second {
@@ -33,6 +34,7 @@ impl World {
                 }
             }
             self.posts.sort();
+            names::compress(&mut self);
         }
         self
     }
@@ -76,19 +78,26 @@ impl World {
     /// An intent seen before matters only as long as it can be seen again.
     fn forget_sights(&mut self) {
         let lagging = self.cached.is_some();
-        for controller in &mut self.controllers {
+        let armed = self.passes().filter(|p| p.is_armed());
+        let older: Vec<Older> = armed.map(|p| p.older).collect();
+        for (nth, controller) in self.controllers.iter_mut().enumerate() {
             controller.ahead &= lagging;
             let Some(sight) = &controller.sight else {
                 continue;
             };
             let objects = self.object.iter().chain(&self.cached);
             let seen = |o: &Object| o.uid == sight.uid && shows(o, sight);
+            let marked = self.posts.iter().any(|p| p.older.than_sight_of(nth));
+            let marked = marked || older.iter().any(|older| older.than_sight_of(nth));
             if !objects.into_iter().any(seen) {
-                controller.sight = Some(Known::new(Sight {
-                    uid: sight.uid,
-                    id: String::new(),
-                    attempt: 0,
-                }));
+                // What was sent before still holds up the settling.
+                controller.sight = marked.then(|| {
+                    Known::new(Sight {
+                        uid: sight.uid,
+                        id: String::new(),
+                        attempt: 0,
+                    })
+                });
             }
         }
     }

@@ -6,6 +6,7 @@ use fulfillment_crds::{DeletionPolicy, IdentityMode, RequestStatus, RequestType}
 use fulfillment_operator::{
     drift,
     plan::Step,
+    status::Weight,
     vendor::Effect,
 };
 use stateright::{Model, Property};
@@ -17,7 +18,7 @@ use super::{
     store,
     user::{self, Deed, Fault},
     vendor,
-    world::{Broken, CONTROLLERS, Object, Pass, Phase, TenantState, World},
+    world::{Broken, CONTROLLERS, Controller, Object, Pass, Phase, TenantState, World},
 };
 
 /// How many creates may be on their way at once.
@@ -183,10 +184,10 @@ impl Check {
                 if cached && (me.ahead || world.cached == world.object) {
                     continue;
                 }
-                let (reads, waits) = controller::questions(world, &self.scenario, cached);
+                let (corrects, waits) = controller::questions(world, &self.scenario, cached);
                 for due in [false, true] {
                     for settled in [false, true] {
-                        if (reads || !due) && (waits || settled) {
+                        if (due || corrects) && (settled || waits) {
                             actions.push(Action::Observe(by, View { cached, due, settled }));
                         }
                     }
@@ -199,8 +200,11 @@ impl Check {
         };
         actions.push(Action::Crash(by));
         match &pass.phase {
-            Phase::Recording { .. } => {
-                actions.extend([Action::Write(by, true), Action::Write(by, false)]);
+            Phase::Recording { weight, .. } => {
+                actions.push(Action::Write(by, true));
+                if **weight != Weight::View {
+                    actions.push(Action::Write(by, false));
+                }
             }
             Phase::Waiting(answer) => {
                 actions.push(Action::GiveUp(by));
@@ -212,7 +216,8 @@ impl Check {
             }
             Phase::Acting => match &*pass.step {
                 Step::Claim(_) | Step::Finalize | Step::Intend(_) | Step::Release => {
-                    actions.extend([Action::Write(by, true), Action::Write(by, false)]);
+                    // Not to hear of it is to die right after it.
+                    actions.push(Action::Write(by, true));
                 }
                 Step::Create(_) => {
                     actions.push(Action::TooLate(by));
@@ -220,14 +225,17 @@ impl Check {
                         actions.push(Action::Send(by));
                     }
                 }
-                Step::Read | Step::Adopt(_) => {
+                Step::Read
+                | Step::Adopt(_)
+                | Step::Change
+                | Step::Suspend
+                | Step::Resume
+                | Step::Delete => {
                     actions.push(Action::Call(by, Outcome::Answered));
-                    actions.push(Action::Call(by, Outcome::NotSent));
-                }
-                Step::Change | Step::Suspend | Step::Resume | Step::Delete => {
-                    actions.push(Action::Call(by, Outcome::Answered));
-                    actions.push(Action::Call(by, Outcome::AnswerLost));
-                    actions.push(Action::Call(by, Outcome::NotSent));
+                    if self.scenario.flaky {
+                        actions.push(Action::Call(by, Outcome::AnswerLost));
+                        actions.push(Action::Call(by, Outcome::NotSent));
+                    }
                 }
                 Step::Rest(_) => {}
             },
@@ -282,7 +290,8 @@ impl Check {
                         post.awaited_by = None;
                     }
                 }
-                *world.controllers.get_mut(by)? = super::world::Controller::default();
+                world.forget(by);
+                *world.controllers.get_mut(by)? = Controller::default();
             }
             Action::Land(nth, again) => land(world, s, nth, again)?,
             Action::Lose(nth) => {

@@ -108,12 +108,15 @@ fn first_sight(
     uid: u8,
     intent: Option<&Intent>,
 ) -> bool {
+    let sight = world.controllers.get(by).and_then(|me| me.sight.as_ref());
+    let other = sight.is_some_and(|sight| sight.uid != uid);
+    if other {
+        world.forget(by);
+    }
     let Some(me) = world.controllers.get_mut(by) else {
         return false;
     };
-    if me.sight.as_ref().is_some_and(|sight| sight.uid != uid) {
-        me.sight = None;
-    }
+    me.sight = me.sight.take().filter(|_| !other);
     let seen = intent.map(|i| {
         Known::new(Sight {
             uid,
@@ -145,9 +148,8 @@ fn first_sight(
 pub(super) fn questions(world: &World, s: &Scenario, cached: bool) -> (bool, bool) {
     let object = if cached { &world.cached } else { &world.object };
     object.as_ref().map_or((false, false), |o| {
-        let tenant = o.status.tenant_id.is_some();
-        let reads = tenant && (!o.deleting || s.asynchronous);
-        (reads, o.deleting)
+        let corrects = o.status.tenant_id.is_some() && s.generations > 1;
+        (corrects && !o.deleting, o.deleting)
     })
 }
 

@@ -78,6 +78,8 @@ impl<T: fmt::Debug> fmt::Debug for Known<T> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Names {
     requests: u64,
+    /// The same, four bits each, in the order in which they stand; the first in the lowest bits.
+    order: u64,
     tenants: u64,
     attempts: u64,
 }
@@ -101,14 +103,27 @@ impl Names {
     }
 
     fn note(&mut self, word: &str) {
-        let bits = match word.as_bytes().first() {
-            Some(b'r') => &mut self.requests,
-            Some(b't') => &mut self.tenants,
-            Some(_) | None => return,
-        };
-        if let Some(number) = word.get(1..).and_then(|n| n.parse::<u32>().ok()) {
-            *bits |= bit(number);
+        let number = word.get(1..).and_then(|n| n.parse::<u32>().ok());
+        match (word.as_bytes().first(), number) {
+            (Some(b'r'), Some(number)) => self.request(number),
+            (Some(b't'), Some(number)) => self.tenants |= bit(number),
+            (Some(_) | None, _) => {}
         }
+    }
+
+    fn request(&mut self, number: u32) {
+        if self.requests & bit(number) == 0 {
+            let place = self.requests.count_ones() * 4;
+            self.order |= u64::from(number & 15).checked_shl(place).unwrap_or_default();
+            self.requests |= bit(number);
+        }
+    }
+
+    /// The numbers of requests in the order in which they stand.
+    pub(super) fn order(self) -> Vec<usize> {
+        (0..self.requests.count_ones().min(16))
+            .filter_map(|nth| usize::try_from(self.order >> (nth * 4) & 15).ok())
+            .collect()
     }
 
     pub(super) fn of(word: &str) -> Self {
@@ -118,7 +133,9 @@ impl Names {
     }
 
     pub(super) fn add(&mut self, other: Self) {
-        self.requests |= other.requests;
+        for number in other.order() {
+            self.request(u32::try_from(number).unwrap_or_default());
+        }
         self.tenants |= other.tenants;
         self.attempts |= other.attempts;
     }

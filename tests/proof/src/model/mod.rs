@@ -7,7 +7,6 @@
 //! is older than the settle time lands.
 #![expect(clippy::print_stdout, reason = "the output is what it is run for")]
 
-mod attempts;
 mod canonical;
 mod check;
 mod controller;
@@ -15,6 +14,7 @@ mod explore;
 mod graph;
 mod known;
 mod mutant;
+mod names;
 mod scenario;
 mod store;
 mod user;

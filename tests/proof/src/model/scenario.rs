@@ -32,6 +32,8 @@ pub(super) struct Scenario {
     pub(super) incarnations: u8,
     /// A user may touch the object at any time without changing what it asks for.
     pub(super) touched: bool,
+    /// Calls other than creates fail too.
+    pub(super) flaky: bool,
     pub(super) left: Left,
     pub(super) mutant: Option<Mutant>,
 }
@@ -55,6 +57,7 @@ const fn plain(name: &'static str, mode: IdentityMode) -> Scenario {
         generations: 1,
         incarnations: 1,
         touched: false,
+        flaky: false,
         left: NOTHING,
         mutant: None,
     }

@@ -55,7 +55,8 @@ pub(super) fn deeds(world: &World, s: &Scenario, deeds: &mut Vec<Deed>) {
     if s.touched && world.passes().any(|pass| pass.current) {
         deeds.push(Deed::Touch);
     }
-    if let Some(answer) = answer(world, object) {
+    let asks = s.mode == IdentityMode::None || s.claimed;
+    if let Some(answer) = answer(world, object).filter(|_| asks) {
         let answer = Known::new(answer);
         if object.resolution.as_ref() != Some(&answer) {
             deeds.push(Deed::Answer(answer));

@@ -131,6 +131,12 @@ impl Older {
             *older = true;
         }
     }
+
+    fn forgotten_by(&mut self, controller: usize) {
+        if let Some(older) = self.0.get_mut(controller) {
+            *older = false;
+        }
+    }
 }
 
 /// A controller: what its process holds in memory.
@@ -234,6 +240,16 @@ impl World {
     /// Whether a create is on its way, or about to be.
     pub(super) fn creating(&self) -> bool {
         !self.posts.is_empty() || self.passes().any(Pass::is_armed)
+    }
+
+    /// A controller forgets what it has seen: nothing is older than that.
+    pub(super) fn forget(&mut self, controller: usize) {
+        for post in &mut self.posts {
+            post.older.forgotten_by(controller);
+        }
+        for pass in self.controllers.iter_mut().filter_map(|c| c.pass.as_mut()) {
+            pass.older.forgotten_by(controller);
+        }
     }
 
     pub(super) fn passes(&self) -> impl Iterator<Item = &Pass> {
