@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fulfillment_crds::{IdentityMode, Subscription};
+use fulfillment_crds::{IdentityMode, RequestStatus, Subscription};
 use tokio::time::Instant;
 
 use crate::{
@@ -33,7 +33,10 @@ pub async fn act(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), Kube
             seen.order.external_id.clone_from(&intent.external_id);
             seen.guard = Some(match seen.facts.rules.mode {
                 IdentityMode::ExternalId => Guard::Intent(intent.clone()),
-                IdentityMode::None => Guard::Request(intent.id.clone()),
+                // As `intended` has just written it.
+                IdentityMode::None => {
+                    Guard::Request(intent.id.clone(), RequestStatus::Pending, intent.attempt)
+                }
             });
             call(ctx, seen, step).await
         }

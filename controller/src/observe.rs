@@ -128,11 +128,7 @@ pub async fn observe(
         usable.as_ref(),
         &intervals,
     );
-    let guard = facts
-        .ledger
-        .request
-        .as_ref()
-        .map(|r| Guard::Request(r.id.clone()));
+    let guard = facts.ledger.request.as_ref().map(Guard::request);
     Ok(Seen {
         order: Order {
             external_id,
