@@ -59,13 +59,16 @@ impl World {
     fn end_doomed(&mut self, s: &Scenario) {
         if matches!(
             s.mutant,
-            Some(Mutant::ClaimsBlindly | Mutant::ReportsBlindly)
+            Some(Mutant::ClaimsBlindly | Mutant::ReportsBlindly | Mutant::RecordsByVersion)
         ) {
             return;
         }
         for (nth, controller) in self.controllers.iter_mut().enumerate() {
             let object = self.object.as_ref();
-            let over = controller.pass.as_ref().is_some_and(|p| doomed(s, object, p));
+            let over = controller
+                .pass
+                .as_ref()
+                .is_some_and(|p| doomed(s, object, p));
             if over {
                 controller.pass = None;
                 for post in &mut self.posts {
@@ -125,9 +128,11 @@ fn doomed(s: &Scenario, object: Option<&Object>, pass: &Pass) -> bool {
         Guard::Version(_) => pass.current,
         Guard::Intent(intent) => object.intent.as_deref() == Some(intent),
         // Another's late record can bring a request back, where that is guarded by the intent.
-        Guard::Request(id) => {
+        Guard::Request(id, status, attempts) => {
+            let request = object.status.request.as_ref();
             s.mode == IdentityMode::ExternalId
-                || object.status.request.as_ref().is_some_and(|r| r.id == *id)
+                || request
+                    .is_some_and(|r| r.id == *id && r.status == *status && r.attempts == *attempts)
         }
     };
     match &pass.phase {

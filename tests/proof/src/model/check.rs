@@ -3,12 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fulfillment_crds::{DeletionPolicy, IdentityMode, RequestStatus, RequestType};
-use fulfillment_operator::{
-    drift,
-    plan::Step,
-    status::Weight,
-    vendor::Effect,
-};
+use fulfillment_operator::{drift, plan::Step, status::Weight, vendor::Effect};
 use stateright::{Model, Property};
 
 use super::{
@@ -167,6 +162,9 @@ impl Model for Check {
             Property::always("no create without its own intent", |_, world: &World| {
                 world.broken != Some(Broken::Uncovered)
             }),
+            Property::always("no answer is dropped", |_, world: &World| {
+                world.broken != Some(Broken::Dropped)
+            }),
             Property::always("a terminal result stays", |_, world: &World| {
                 world.broken != Some(Broken::Regressed)
             }),
@@ -188,7 +186,14 @@ impl Check {
                 for due in [false, true] {
                     for settled in [false, true] {
                         if (due || corrects) && (settled || waits) {
-                            actions.push(Action::Observe(by, View { cached, due, settled }));
+                            actions.push(Action::Observe(
+                                by,
+                                View {
+                                    cached,
+                                    due,
+                                    settled,
+                                },
+                            ));
                         }
                     }
                 }
@@ -346,16 +351,14 @@ fn left_behind(s: &Scenario, world: &World) -> bool {
         && !world.creating()
         && !world.excused
         && s.deletion == DeletionPolicy::Delete
-        && world.live().any(|tenant| tenant.state != TenantState::Leaving)
+        && world.live().count() > 0
 }
 
 /// A state that an object may end in and stay.
 fn good(s: &Scenario, world: &World) -> bool {
     let calm = world.posts.is_empty() && world.passes().count() == 0;
     calm && match &world.object {
-        None => {
-            world.live().count() == 0 || world.excused || s.deletion == DeletionPolicy::Retain
-        }
+        None => world.live().count() == 0 || world.excused || s.deletion == DeletionPolicy::Retain,
         Some(object) => !object.deleting && (fulfilled(s, world, object) || refused(world, object)),
     }
 }
@@ -377,7 +380,11 @@ fn fulfilled(s: &Scenario, world: &World, object: &Object) -> bool {
             && tenant.state == state
             && tenant.seats == seats(object.generation)
     });
-    let told = object.status.request.as_ref().is_none_or(|r| r.status == RequestStatus::Approved)
+    let told = object
+        .status
+        .request
+        .as_ref()
+        .is_none_or(|r| r.status == RequestStatus::Approved)
         && object.status.observed_generation == Some(object.generation)
         && drift::in_sync(&desired, &object.status);
     kept && ours.next().is_none() && object.finalized && told

@@ -1,7 +1,7 @@
 //! A controller's pass, as `reconcile`, `observe` and `act` carry it out. The decisions are the
 //! shipped ones; what stands here is the order of effects and what guards each.
 
-use fulfillment_crds::{IdentityMode, RequestType};
+use fulfillment_crds::{IdentityMode, RequestStatus, RequestType};
 use fulfillment_operator::{
     facts::{Clock, Facts, Intent, ObjectFacts, Pass as InPass},
     kubernetes::Guard,
@@ -83,7 +83,7 @@ pub(super) fn observe(world: &mut World, s: &Scenario, by: usize, view: View) ->
         .ledger
         .request
         .as_ref()
-        .map(|r| Known::new(Guard::Request(r.id.clone())));
+        .map(|r| Known::new(Guard::request(r)));
     let pass = Pass {
         step: Known::new(Step::Rest(Rest::Again)),
         uid: object.uid,
@@ -258,7 +258,9 @@ pub(super) fn created(world: &mut World, s: &Scenario, by: usize, mut pass: Pass
 pub(super) fn create_guard(s: &Scenario, intent: &Intent) -> Guard {
     match s.mode {
         IdentityMode::ExternalId => Guard::Intent(intent.clone()),
-        IdentityMode::None => Guard::Request(intent.id.clone()),
+        IdentityMode::None => {
+            Guard::Request(intent.id.clone(), RequestStatus::Pending, intent.attempt)
+        }
     }
 }
 

@@ -46,15 +46,18 @@ pub(super) fn explore(scenario: Scenario) -> Found {
         .checker()
         .threads(THREADS)
         .finish_when(HasDiscoveries::AnyFailures)
-        .timeout(std::time::Duration::from_secs(std::env::var("LIM").map_or(9999,|t|t.parse().unwrap())))
+        .timeout(std::time::Duration::from_secs(
+            std::env::var("LIM").map_or(9999, |t| t.parse().unwrap()),
+        ))
         .spawn_bfs()
         .join();
-    let mut graph = graph.lock().unwrap_or_else(PoisonError::into_inner);
     let broken = checker
         .discoveries()
         .into_iter()
         .map(|(promise, path)| (promise, words(path.into_actions())))
         .min_by_key(|(_, way)| way.len());
+    // Only now: to tell the way to a broken promise, the model is asked again.
+    let mut graph = graph.lock().unwrap_or_else(PoisonError::into_inner);
     let against = broken.or_else(|| {
         let stuck = graph.stuck();
         (!stuck.is_empty()).then(|| {
@@ -88,7 +91,8 @@ fn retrace(scenario: Scenario, way: &[u64]) -> Vec<String> {
     let mut said = Vec::new();
     for next in way.iter().skip(1) {
         let steps = at.iter().flat_map(|world| check.next_steps(world));
-        let Some((action, world)) = steps.into_iter().find(|(_, world)| print(world) == *next) else {
+        let Some((action, world)) = steps.into_iter().find(|(_, world)| print(world) == *next)
+        else {
             break;
         };
         said.push(format!("{action:?}"));

@@ -91,15 +91,26 @@ impl Names {
         for quoted in text.split('"') {
             found.note(quoted);
         }
+        // A guard's attempt stands behind the status.
+        for status in ["Pending", "Inquiring", "Approved", "Failed", "Unknown"] {
+            let field = format!("\", {status}, ");
+            for (at, field) in text.match_indices(&field) {
+                found.attempt(text.get(at + field.len()..).unwrap_or_default());
+            }
+        }
         for (at, field) in text.match_indices("attempt") {
             let value = text.get(at + field.len()..).unwrap_or_default();
             let value = value.trim_start_matches(['s', ':', ' ']);
-            let digits = value.split(|c: char| !c.is_ascii_digit()).next();
-            if let Some(count) = digits.and_then(|n| n.parse::<u32>().ok()) {
-                found.attempts |= bit(count);
-            }
+            found.attempt(value);
         }
         found
+    }
+
+    fn attempt(&mut self, text: &str) {
+        let digits = text.split(|c: char| !c.is_ascii_digit()).next();
+        if let Some(count) = digits.and_then(|n| n.parse::<u32>().ok()) {
+            self.attempts |= bit(count);
+        }
     }
 
     fn note(&mut self, word: &str) {
@@ -114,7 +125,9 @@ impl Names {
     fn request(&mut self, number: u32) {
         if self.requests & bit(number) == 0 {
             let place = self.requests.count_ones() * 4;
-            self.order |= u64::from(number & 15).checked_shl(place).unwrap_or_default();
+            self.order |= u64::from(number & 15)
+                .checked_shl(place)
+                .unwrap_or_default();
             self.requests |= bit(number);
         }
     }

@@ -89,12 +89,12 @@ pub(super) fn habitat(mutant: Mutant) -> Option<Scenario> {
         | Mutant::IgnoresOpenIntent
         | Mutant::SendsFoundIntent
         | Mutant::RepeatsWithoutIntent
-        | Mutant::ReleasesBeforeGone
         | Mutant::ReleasesUnanswered => (IdentityMode::ExternalId, "plain"),
         Mutant::RecordsByVersion
         | Mutant::UnknownIsFailed
         | Mutant::RetriesUnknown
         | Mutant::CreatesWhileHeld => (IdentityMode::None, "plain"),
+        Mutant::ReleasesBeforeGone => (IdentityMode::ExternalId, "decides later, an edit"),
         Mutant::CounterStays => (IdentityMode::ExternalId, "shows the dead, created again"),
         Mutant::TakesUnproven => (IdentityMode::ExternalId, "claimed"),
         Mutant::LostStatusIsNew => (IdentityMode::None, "a fault in the cluster"),

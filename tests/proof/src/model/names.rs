@@ -129,7 +129,10 @@ fn of_resolution(resolution: &mut Resolution, f: Visit<'_>) {
 fn of_guard(guard: &mut Guard, f: Visit<'_>) {
     match guard {
         Guard::Intent(intent) => of_intent(intent, f),
-        Guard::Request(id) => f(Place::Id(id)),
+        Guard::Request(id, _, attempts) => {
+            f(Place::Id(id));
+            f(Place::Attempt(attempts));
+        }
         Guard::Version(_) => {}
     }
 }

@@ -1,13 +1,7 @@
 //! The API server: what each write tests, and what it changes.
 
 use fulfillment_crds::{RequestType, SubscriptionStatus};
-use fulfillment_operator::{
-    facts::Ledger,
-    kubernetes::Guard,
-    ledger,
-    plan::Step,
-    status::Weight,
-};
+use fulfillment_operator::{facts::Ledger, kubernetes::Guard, ledger, plan::Step, status::Weight};
 
 use super::{
     controller::go_on,
@@ -24,14 +18,7 @@ pub(super) fn write(world: &mut World, s: &Scenario, by: usize, pass: Pass, answ
             status,
             guard,
             weight,
-        } => record(
-            world,
-            s,
-            by,
-            pass,
-            (&status, &guard, *weight),
-            answered,
-        ),
+        } => record(world, s, by, pass, (&status, &guard, *weight), answered),
         Phase::Acting | Phase::Waiting(_) => act(world, s, by, pass, answered),
     }
 }
@@ -43,11 +30,7 @@ fn act(world: &mut World, s: &Scenario, by: usize, mut pass: Pass, answered: boo
     let blind = s.mutant == Some(Mutant::ClaimsBlindly) && claims;
     let won = pass.current;
     let same = world.object.as_ref().is_some_and(|o| o.uid == pass.uid);
-    let Some(object) = world
-        .object
-        .as_mut()
-        .filter(|_| same && (won || blind))
-    else {
+    let Some(object) = world.object.as_mut().filter(|_| same && (won || blind)) else {
         // Conflict or gone: the pass is over.
         end(world, by);
         return;
@@ -102,16 +85,27 @@ fn record(
     answered: bool,
 ) {
     let blind = s.mutant == Some(Mutant::ReportsBlindly) && weight == Weight::View;
-    let holds = |object: &Object| match guard {
+    let holds = |object: &Object, guard: &Guard| match guard {
         Guard::Version(_) => pass.current || blind,
         Guard::Intent(intent) => object.intent.as_deref() == Some(intent),
-        Guard::Request(id) => object.status.request.as_ref().is_some_and(|r| r.id == *id),
+        Guard::Request(id, status, attempts) => {
+            let request = object.status.request.as_ref();
+            request.is_some_and(|r| r.id == *id && r.status == *status && r.attempts == *attempts)
+        }
     };
     let stored = world
         .object
         .as_mut()
-        .filter(|object| object.uid == pass.uid && holds(object));
-    let Some(object) = stored else {
+        .filter(|object| object.uid == pass.uid);
+    // Nobody has moved on, and still the answer is dropped.
+    let due = stored.as_ref().is_some_and(|o| {
+        let own = pass.guard.as_deref().filter(|_| weight == Weight::Create);
+        !holds(o, guard) && own.is_some_and(|own| holds(o, own))
+    });
+    if due {
+        world.broken = world.broken.or(Some(Broken::Dropped));
+    }
+    let Some(object) = stored.filter(|object| holds(object, guard)) else {
         end(world, by);
         return;
     };

@@ -122,7 +122,11 @@ pub(super) fn faults(world: &World, s: &Scenario, faults: &mut Vec<Fault>) {
     if object.deleting {
         return;
     }
-    if object.finalized {
+    // In this mode the annotation is all there is of a first intent: who replaces the object before
+    // its answer is recorded takes that away. The next create finds the tenant; a delete that comes
+    // before one does not.
+    let recorded = object.status.request.is_some() && !world.creating();
+    if object.finalized && (s.mode == IdentityMode::None || recorded) {
         faults.push(Fault::Replace);
     }
     // A rebuilt cluster begins when everything sent by the old one has long landed. In mode None

@@ -209,6 +209,8 @@ pub(super) enum Broken {
     Foreign,
     /// A terminal result that is no longer in status.
     Regressed,
+    /// The answer to a create that was heard, is still asked for, and was not recorded.
+    Dropped,
 }
 
 impl World {
