@@ -1,8 +1,9 @@
 //! Carries out one step and folds its answer into the facts. No decisions. (client required)
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use fulfillment_crds::{IdentityMode, RequestStatus, Subscription};
+use fulfillment_crds::{IdentityMode, Reason, RequestStatus, Subscription};
+use k8s_openapi::jiff::SignedDuration;
 use tokio::time::Instant;
 
 use crate::{
@@ -30,22 +31,26 @@ pub async fn act(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), Kube
         Step::Intend(intent) => intend(ctx, seen, intent).await,
         Step::Release => ctx.cluster.release(&seen.object).await,
         Step::Create(intent) => {
-            seen.order.external_id.clone_from(&intent.external_id);
+            for order in seen.sent_before.iter_mut().chain([&mut seen.order]) {
+                order.external_id.clone_from(&intent.external_id);
+            }
             seen.guard = Some(match seen.facts.rules.mode {
                 IdentityMode::ExternalId => Guard::Intent(intent.clone()),
                 // As `intended` has just written it.
-                IdentityMode::None => {
+                IdentityMode::IdempotencyKey | IdentityMode::Lookup | IdentityMode::None => {
                     Guard::Request(intent.id.clone(), RequestStatus::Pending, intent.attempt)
                 }
             });
             call(ctx, seen, step).await
         }
+        Step::Delete => delete(ctx, seen, step).await,
         Step::Read
+        | Step::Look(_)
+        | Step::Discard(_)
         | Step::Adopt(_)
         | Step::Change
         | Step::Suspend
-        | Step::Resume
-        | Step::Delete => call(ctx, seen, step).await,
+        | Step::Resume => call(ctx, seen, step).await,
         Step::Rest(_) => Ok(()),
     }
 }
@@ -59,6 +64,8 @@ pub fn needs_vendor(step: &Step) -> bool {
         | Step::Intend(_)
         | Step::Create(_)
         | Step::Read
+        | Step::Look(_)
+        | Step::Discard(_)
         | Step::Adopt(_)
         | Step::Change
         | Step::Suspend
@@ -87,7 +94,7 @@ async fn claim(ctx: &Context, seen: &mut Seen, intent: Option<&Intent>) -> Resul
     Ok(())
 }
 
-/// The intent of mode None: in status, where `kubectl replace` does not drop it.
+/// The intent where it stands in status, as `kubectl replace` does not drop it there.
 async fn intend(ctx: &Context, seen: &mut Seen, intent: &Intent) -> Result<(), KubeError> {
     if let Err(closed) = admit(ctx, seen).await? {
         seen.facts.trouble = Some(closed);
@@ -125,6 +132,28 @@ async fn intend(ctx: &Context, seen: &mut Seen, intent: &Intent) -> Result<(), K
     }
     adopt_object(ctx, seen, object);
     ledger::armed(&mut seen.facts, intent);
+    Ok(())
+}
+
+/// The delete, unless a guard says that it has to wait.
+async fn delete(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), KubeError> {
+    if ctx.cluster.crd_is_terminating().await? {
+        seen.facts.trouble = Some(Trouble {
+            reason: Reason::CRDTerminating,
+            message: "the CustomResourceDefinition of Subscriptions is being deleted, which is no reason to delete a tenant: set deletionPolicy: Retain on this object to let it go and keep its tenant; the same YAML finds it again".into(),
+        });
+        return Ok(());
+    }
+    let uid = seen.object.metadata.uid.clone().unwrap_or_default();
+    let wait = seen.usable.as_ref().map_or(Duration::ZERO, |usable| {
+        let most = usable.connection.spec.policies.max_deletes_per_minute;
+        usable.link.deletes.wait(&uid, most)
+    });
+    if wait.is_zero() {
+        return call(ctx, seen, step).await;
+    }
+    let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
+    seen.facts.clock.paced_until = seen.facts.clock.now.checked_add(wait).ok();
     Ok(())
 }
 
@@ -173,16 +202,26 @@ async fn call(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), KubeErr
         usable.budget.token().await;
     }
     let client = &usable.client;
-    let tenant = if let Step::Adopt(named) = step {
+    let tenant = if let Step::Adopt(named) | Step::Discard(named) = step {
         named.clone()
     } else {
         seen.facts.ledger.tenant_id.clone().unwrap_or_default()
     };
     let with_inputs = drift::inputs(&seen.facts.desired, &seen.facts.ledger);
     let deadline = seen.deadline.unwrap_or_else(Instant::now);
-    let order = &seen.order;
+    let order = match (step, &seen.sent_before) {
+        // The same bytes as before, whatever the spec says by now.
+        (Step::Create(intent), Some(sent)) if intent.repeated => sent,
+        _ => &seen.order,
+    };
+    let name = if let Step::Look(name) = step {
+        name.as_str()
+    } else {
+        seen.facts.name()
+    };
     let send = async |operation: Operation| match operation {
         Operation::Create => client.create(order, deadline).await,
+        Operation::Lookup => client.lookup(name, order).await,
         Operation::Get => client.get(&tenant, order).await,
         Operation::Change => client.change(&tenant, order, with_inputs).await,
         Operation::Disable => client.disable(&tenant, order).await,
@@ -205,10 +244,11 @@ fn operation(step: &Step) -> Option<Operation> {
     match step {
         Step::Create(_) => Some(Operation::Create),
         Step::Read | Step::Adopt(_) => Some(Operation::Get),
+        Step::Look(_) => Some(Operation::Lookup),
         Step::Change => Some(Operation::Change),
         Step::Suspend => Some(Operation::Disable),
         Step::Resume => Some(Operation::Enable),
-        Step::Delete => Some(Operation::Delete),
+        Step::Delete | Step::Discard(_) => Some(Operation::Delete),
         Step::Claim(_) | Step::Finalize | Step::Intend(_) | Step::Release | Step::Rest(_) => None,
     }
 }
@@ -219,7 +259,9 @@ fn log(seen: &Seen, step: &Step, answer: &Result<Answer, VendorError>) {
     let tenant = seen.facts.ledger.tenant_id.as_deref().unwrap_or_default();
     let external_id = seen.order.external_id.as_str();
     match answer {
-        Ok(_) if *step == Step::Read => tracing::debug!(operation, tenant, "vendor answered"),
+        Ok(_) if matches!(step, Step::Read | Step::Look(_)) => {
+            tracing::debug!(operation, tenant, "vendor answered")
+        }
         Ok(_) => tracing::info!(operation, tenant, external_id, "vendor answered"),
         Err(error) => {
             tracing::warn!(operation, tenant, external_id, class = ?error.class, effect = ?error.effect, %error, "vendor call failed")
@@ -240,6 +282,13 @@ fn keep(seen: &mut Seen, answer: &Result<Answer, VendorError>) {
     match &answer.said {
         Said::Tenant(tenant) | Said::Accepted(Some(tenant)) | Said::Exists(Some(tenant)) => {
             seen.sensitive = Some((tenant.id.clone(), tenant.sensitive.clone()));
+        }
+        Said::Found(tenants) => {
+            let known = seen.facts.ledger.tenant_id.as_ref();
+            let ours = tenants.iter().find(|t| Some(&t.id) == known);
+            seen.sensitive = ours
+                .or(tenants.first())
+                .map(|tenant| (tenant.id.clone(), tenant.sensitive.clone()));
         }
         Said::Done | Said::Accepted(None) | Said::Exists(None) | Said::Absent => {}
     }

@@ -387,6 +387,7 @@ fn outcome(rest: Rest) -> &'static str {
         Rest::Inquiring => "inquiring",
         Rest::Failed => "failed",
         Rest::Retry | Rest::Unverified => "retry",
+        Rest::Settling => "settling",
         Rest::Held => "held",
         Rest::Drifted => "drifted",
         Rest::Trouble => "waiting",

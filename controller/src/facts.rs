@@ -2,8 +2,8 @@
 //! [`crate::ledger`] folds the answers of the pass into it. No I/O, no clock.
 
 use fulfillment_crds::{
-    DeletionPolicy, DesiredState, Drift, IdentityMode, Limits, OnMissing, OnUnknownOutcome, Reason,
-    SubscriptionStatus,
+    AdoptionPolicy, CreateBody, DeletionPolicy, DesiredState, Drift, IdentityMode, Limits,
+    OnMissing, OnUnknownOutcome, Reason, SubscriptionStatus,
 };
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,16 @@ pub struct Facts {
     pub pass: Pass,
 }
 
+impl Facts {
+    /// The name the vendor knows this subscription by: as recorded, else as derived or claimed.
+    pub fn name(&self) -> &str {
+        self.ledger
+            .external_id
+            .as_deref()
+            .unwrap_or(&self.desired.external_id)
+    }
+}
+
 /// The object itself.
 #[derive(Clone, Debug)]
 pub struct ObjectFacts {
@@ -44,6 +54,9 @@ pub struct ObjectFacts {
     pub deleting: bool,
     /// It carries our finalizer.
     pub finalized: bool,
+    /// It carried our finalizer and no record of any request when the pass began: the record was
+    /// lost, or an earlier pass ended before there was one.
+    pub lost: bool,
     /// It carries the paused annotation.
     pub paused: bool,
     /// A `requestedAt` token that was not acted on yet.
@@ -74,6 +87,10 @@ pub struct Desired {
     pub external_id: String,
     /// That name was chosen by the user: a claim, not a proof.
     pub claimed: bool,
+    /// Whether a tenant that is there already under a claimed name is taken over.
+    pub adoption: AdoptionPolicy,
+    /// What a create would be sent with, where it may have to be repeated with the same bytes.
+    pub body: Option<CreateBody>,
     /// What deletion does to the tenant.
     pub deletion: DeletionPolicy,
 }
@@ -87,6 +104,8 @@ pub struct Rules {
     pub on_missing: OnMissing,
     /// What to do when a create's outcome is unknown.
     pub on_unknown: OnUnknownOutcome,
+    /// A tenant is suspended before it is deleted.
+    pub suspend_before_delete: bool,
 }
 
 /// Why nothing can be done for now.
@@ -109,8 +128,15 @@ pub struct Clock {
     pub read_due: bool,
     /// Since this process first saw the intent, no earlier create can still land.
     pub settled: bool,
+    /// A create without an answer can be repeated with the same key and bytes: the vendor still
+    /// remembers the key, and the Secrets it was sent with have not changed.
+    pub repeatable: bool,
     /// The pending request is past `timeouts.provisioning`.
     pub overdue: bool,
+    /// The object is being deleted, and its tenant only suspended until then.
+    pub grace_until: Option<Timestamp>,
+    /// Too many tenants are being deleted: this one waits until then.
+    pub paced_until: Option<Timestamp>,
     /// The tenant was found missing before, long enough ago to believe it.
     pub missing_confirmed: bool,
 }
@@ -128,6 +154,12 @@ pub struct Pass {
     pub just_finalized: bool,
     /// What a read of the tenant said.
     pub read: Option<Read>,
+    /// The externalId for which a lookup found no live tenant.
+    pub vacant: Option<String>,
+    /// More live tenants of ours under one name, to be deleted: their creates landed late.
+    pub twins: Vec<String>,
+    /// Those of them that this pass deleted.
+    pub discarded: Vec<String>,
     /// A mutation was sent and answered.
     pub mutated: bool,
     /// The vendor took the DELETE, or said there is nothing to delete.

@@ -14,11 +14,13 @@ use fulfillment_crds::{
 use k8s_openapi::{
     NamespaceResourceScope,
     api::core::v1::{ConfigMap, Namespace, Secret},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
-    Api, Client, Config, Resource,
+    Api, Client, Config, CustomResourceExt, Resource,
     api::{ApiResource, DynamicObject, Patch, PatchParams},
+    core::PartialObjectMeta,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -129,6 +131,7 @@ impl Guard {
 pub struct Cluster {
     client: Client,
     alive: Arc<Mutex<HashMap<String, Instant>>>,
+    crd: Arc<Mutex<Option<(Instant, bool)>>>,
     written: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -150,6 +153,7 @@ impl Cluster {
         Ok(Self {
             client: Client::try_from(config)?,
             alive: Arc::default(),
+            crd: Arc::default(),
             written: Arc::default(),
         })
     }
@@ -273,6 +277,32 @@ impl Cluster {
             alive().remove(namespace);
         }
         terminating
+    }
+
+    /// Whether the Subscriptions' own definition is being deleted: then all of them are, and nobody
+    /// asked for that.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read.
+    pub async fn crd_is_terminating(&self) -> Result<bool, KubeError> {
+        let asked = Instant::now();
+        let lock = || self.crd.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = *lock();
+        if let Some((at, terminating)) = known
+            && asked.duration_since(at) < ALIVE
+        {
+            return Ok(terminating);
+        }
+        let crds: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(self.client.clone());
+        let terminating = match bounded(crds.get_opt(Subscription::crd_name())).await {
+            Ok(found) => found.is_none_or(|crd| crd.metadata.deletion_timestamp.is_some()),
+            // An install without this right cannot know.
+            Err(KubeError::Forbidden(_)) => false,
+            Err(error) => return Err(error),
+        };
+        *lock() = Some((asked, terminating));
+        Ok(terminating)
     }
 
     /// Writes the finalizer and, if given, the intent, in one compare-and-swap.

@@ -22,6 +22,7 @@ use crate::{
     inputs::{not_ready, secret_key},
     kubernetes::{Cluster, KubeError},
     metrics::Metrics,
+    vendor::deletes::Deletes,
     vendor::{
         Answer, Class, Credentials, Operation, VendorClient, VendorError, budget::Budget,
         client::Settings,
@@ -52,6 +53,8 @@ pub struct Link {
     budget: Mutex<Option<(fulfillment_crds::Budget, Arc<Budget>)>>,
     health: Mutex<Health>,
     changed: mpsc::UnboundedSender<(String, String)>,
+    /// When tenants may be deleted.
+    pub deletes: Deletes,
     /// Whether connection and Secret carry the finalizer. Passes hold it for reading from there to
     /// their own finalizer, so that nothing is released in between.
     pub protected: Arc<RwLock<bool>>,
@@ -103,6 +106,7 @@ impl Links {
                 budget: Mutex::default(),
                 health: Mutex::default(),
                 changed: self.changed.clone(),
+                deletes: Deletes::default(),
                 protected: Arc::new(RwLock::new(false)),
             })
         }))

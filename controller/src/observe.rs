@@ -4,10 +4,11 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use fulfillment_crds::{
-    IdentityMode, OnMissing, OnUnknownOutcome, Subscription, annotations, finalizers,
+    AdoptionPolicy, CreateBody, IdentityMode, OnMissing, OnUnknownOutcome, SentParameter,
+    Subscription, annotations, finalizers,
 };
-use k8s_openapi::jiff::SignedDuration;
-use secrecy::SecretString;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret, SecretString};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use crate::{
@@ -35,6 +36,8 @@ pub struct Seen {
     pub usable: Option<Usable>,
     /// What a create or change carries.
     pub order: Order,
+    /// What an earlier create without an answer carried: to be repeated with the same bytes.
+    pub sent_before: Option<Order>,
     /// The intervals this object is paced by.
     pub intervals: Intervals,
     /// The right to call the vendor.
@@ -104,6 +107,8 @@ pub async fn observe(
             inputs,
             external_id: external_id.clone(),
             claimed: spec.external_id.is_some(),
+            adoption: spec.adoption_policy,
+            body: None,
             deletion: spec.deletion_policy,
         },
         ledger,
@@ -116,6 +121,10 @@ pub async fn observe(
             ..Pass::default()
         },
     };
+    facts.trouble = facts
+        .trouble
+        .take()
+        .or_else(|| cannot_look(&facts, &spec.connection_ref.name));
     facts.pass.note = taken(ctx, scope, &object, &facts, usable.as_ref());
     facts.trouble =
         claim_conflict(ctx, scope, &object, &facts, usable.as_ref()).or(facts.trouble.take());
@@ -128,15 +137,30 @@ pub async fn observe(
         usable.as_ref(),
         &intervals,
     );
+    let order = Order {
+        external_id,
+        product: spec.product.clone(),
+        limits: spec.limits.clone(),
+        parameters: parameters.values,
+        secrets: parameters.secrets,
+    };
+    let sent_before = facts
+        .ledger
+        .create
+        .as_ref()
+        .map(|sent| repeated(sent, &order));
+    if facts.rules.mode == IdentityMode::IdempotencyKey {
+        facts.desired.body = Some(create_body(&object, &order, facts.desired.inputs.clone()));
+        facts.clock.repeatable = remembered(&facts, usable.as_ref())
+            && sent_before.as_ref().is_some_and(|order| {
+                let sent = facts.ledger.create.as_ref();
+                ctx.key.inputs_hash(&order.parameters) == sent.and_then(|sent| sent.inputs.clone())
+            });
+    }
     let guard = facts.ledger.request.as_ref().map(Guard::request);
     Ok(Seen {
-        order: Order {
-            external_id,
-            product: spec.product.clone(),
-            limits: spec.limits.clone(),
-            parameters: parameters.values,
-            secrets: parameters.secrets,
-        },
+        order,
+        sent_before,
         object: Arc::clone(&object),
         facts,
         usable,
@@ -156,14 +180,16 @@ fn object_facts(
 ) -> ObjectFacts {
     let meta = &object.metadata;
     let annotation = |name: &str| meta.annotations.as_ref().and_then(|all| all.get(name));
+    let finalized = meta
+        .finalizers
+        .iter()
+        .flatten()
+        .any(|name| name == finalizers::TENANT);
     ObjectFacts {
         generation: meta.generation.unwrap_or_default(),
         deleting: meta.deletion_timestamp.is_some(),
-        finalized: meta
-            .finalizers
-            .iter()
-            .flatten()
-            .any(|name| name == finalizers::TENANT),
+        finalized,
+        lost: finalized && ledger.request.is_none() && ledger.tenant_id.is_none(),
         paused: annotation(annotations::PAUSED).is_some_and(|value| value == "true"),
         requested_at: annotation(annotations::REQUESTED_AT)
             .map(|token| token.chars().take(256).collect::<String>())
@@ -191,6 +217,7 @@ fn rules(usable: Option<&Usable>) -> Rules {
         on_unknown: spec.map_or(OnUnknownOutcome::default(), |spec| {
             spec.policies.on_unknown_outcome
         }),
+        suspend_before_delete: spec.is_some_and(|spec| spec.policies.suspend_before_delete),
     }
 }
 
@@ -256,9 +283,84 @@ fn clock(
         // Without a read there is nothing to fill a missing output Secret with.
         read_due: due.read || owed,
         settled: due.settled,
+        repeatable: false,
         overdue,
+        grace_until: grace_until(object, now),
+        paced_until: None,
         missing_confirmed: due.missing_confirmed,
     }
+}
+
+/// What a create is sent with, as far as it may stand in status.
+fn create_body(object: &Subscription, order: &Order, inputs: Option<String>) -> CreateBody {
+    let secret: Vec<String> = object
+        .spec
+        .parameters
+        .iter()
+        .filter(|p| p.value.is_none())
+        .map(|p| p.name.clone())
+        .collect();
+    let plain = order
+        .parameters
+        .iter()
+        .filter(|(name, _)| !secret.contains(name));
+    CreateBody {
+        limits: order.limits.clone(),
+        parameters: plain
+            .map(|(name, value)| SentParameter {
+                name: name.clone(),
+                value: value.expose_secret().to_owned(),
+            })
+            .collect(),
+        secrets: secret,
+        inputs,
+    }
+}
+
+/// The order a create was sent with; values that are kept in Secrets as they are now.
+fn repeated(sent: &CreateBody, now: &Order) -> Order {
+    let plain = sent
+        .parameters
+        .iter()
+        .map(|p| (p.name.clone(), SecretString::from(p.value.as_str())));
+    let secret = sent
+        .secrets
+        .iter()
+        .filter_map(|name| Some((name.clone(), now.parameters.get(name)?.clone())));
+    Order {
+        limits: sent.limits.clone(),
+        parameters: plain.chain(secret).collect(),
+        ..now.clone()
+    }
+}
+
+/// Whether the vendor still remembers the key of the create under way; half of what it promises
+/// is left as a margin.
+fn remembered(facts: &Facts, usable: Option<&Usable>) -> bool {
+    let retention: Option<Duration> =
+        usable.map(|usable| usable.connection.spec.identity.retention.into());
+    let began = facts
+        .ledger
+        .request
+        .as_ref()
+        .and_then(|r| r.started_at.as_ref());
+    match (began, retention) {
+        (Some(began), Some(retention)) => {
+            let half = SignedDuration::try_from(retention / 2).unwrap_or(SignedDuration::ZERO);
+            facts.clock.now.duration_since(began.0) < half
+        }
+        (Some(_) | None, _) => false,
+    }
+}
+
+/// Until when a deleted object's tenant is only suspended; `None` when that is over.
+fn grace_until(object: &Subscription, now: Timestamp) -> Option<Timestamp> {
+    let deleted = object.metadata.deletion_timestamp.as_ref()?.0;
+    let grace: Duration = object.spec.deletion_grace_period?.into();
+    let until = deleted
+        .checked_add(SignedDuration::try_from(grace).ok()?)
+        .ok()?;
+    (until > now).then_some(until)
 }
 
 /// Why the tenant a person names cannot be taken.
@@ -275,6 +377,21 @@ fn taken(
         }
         (Some(_) | None, _) => None,
     }
+}
+
+/// Taking over only takes a vendor that can be asked what it has.
+fn cannot_look(facts: &Facts, connection: &str) -> Option<Trouble> {
+    let blind = match facts.rules.mode {
+        IdentityMode::IdempotencyKey | IdentityMode::None => true,
+        IdentityMode::ExternalId | IdentityMode::Lookup => false,
+    };
+    let adopts_only = facts.desired.claimed && facts.desired.adoption == AdoptionPolicy::AdoptOnly;
+    (blind && adopts_only && facts.ledger.tenant_id.is_none() && !facts.object.deleting).then(|| {
+        inputs::not_ready(format!(
+            "adoptionPolicy AdoptOnly needs a vendor that finds tenants by externalId: VendorConnection {connection} has identity.mode {:?}",
+            facts.rules.mode
+        ))
+    })
 }
 
 /// Nothing was made yet under a name that another Subscription has.

@@ -36,6 +36,11 @@ pub fn now() -> Timestamp {
     Timestamp::from_second(now.as_second()).unwrap_or(now)
 }
 
+/// How long from one moment to another.
+pub fn until(now: Timestamp, at: Timestamp) -> Duration {
+    Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO)
+}
+
 /// A number from 0 up to 1 that nobody can guess or needs to repeat.
 pub fn random() -> f64 {
     f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
@@ -256,6 +261,9 @@ impl Pace {
         if end.unknown_effect {
             memory.verify_at = Some(now + intervals.settle);
         }
+        if end.twins {
+            memory.verify_at = Some(now);
+        }
         if end.rest != Rest::Unverified {
             memory.unverified_since = None;
         }
@@ -295,14 +303,27 @@ impl Pace {
             Rest::Terminating if end.failed.is_none() => {
                 if end.read || end.called || memory.next_read.is_none_or(|at| at <= now) {
                     memory.failures = 0;
-                    memory.next_read = Some(now + end.retry_after.unwrap_or(intervals.pending));
+                    // Who waits for a time of its own has nothing to hear from the vendor.
+                    let poll = if end.wake.is_some() {
+                        intervals.drift
+                    } else {
+                        intervals.pending
+                    };
+                    memory.next_read = Some(now + end.retry_after.unwrap_or(poll));
                 }
                 let settled = memory
                     .intent
                     .as_ref()
                     .map(|(_, _, since)| *since + intervals.settle)
                     .filter(|at| *at > now);
-                until(settled.into_iter().chain(memory.next_read).min())
+                let wake = end.wake.map(|wait| now + wait);
+                until(
+                    settled
+                        .into_iter()
+                        .chain(memory.next_read)
+                        .chain(wake)
+                        .min(),
+                )
             }
             Rest::Retry | Rest::Drifted | Rest::Unverified | Rest::Terminating => {
                 let wait = backoff(memory.failures).max(end.retry_after.unwrap_or_default());
@@ -318,6 +339,10 @@ impl Pace {
                 let at = now + wait;
                 memory.next_read = Some(memory.next_read.map_or(at, |next| next.min(at)));
                 wait
+            }
+            Rest::Settling => {
+                let since = memory.intent.as_ref().map(|(_, _, since)| *since);
+                until(since.map(|since| since + intervals.settle)).max(BACKOFF_FIRST / 10)
             }
             Rest::VerifyMissing => {
                 memory.missing_since.get_or_insert(now);
@@ -353,6 +378,10 @@ pub struct End {
     pub unknown_effect: bool,
     /// When the vendor wants to be asked again.
     pub retry_after: Option<Duration>,
+    /// When a wait of its own is over.
+    pub wake: Option<Duration>,
+    /// There were more tenants than one.
+    pub twins: bool,
 }
 
 /// Exponential with full jitter, but never shorter than half the first wait: no hot loop.
@@ -392,6 +421,8 @@ mod tests {
             failed: None,
             unknown_effect: false,
             retry_after: None,
+            wake: None,
+            twins: false,
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{
     ledger,
     observe::{Seen, observe, output_trouble},
     outputs,
-    pace::End,
+    pace::{self, End},
     plan::{Rest, Step, plan},
     report::{self, About, report},
     status::{Weight, store},
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// More steps than any pass has; a planner that never rests is stopped here.
-const STEPS: usize = 12;
+const STEPS: usize = 32;
 /// A wait for the budget after which the facts are gathered anew.
 const STALE: Duration = Duration::from_millis(50);
 
@@ -209,6 +209,13 @@ fn end(seen: &Seen, rest: Rest) -> End {
         unknown_effect: failure.is_some_and(|e| e.effect == Effect::Unknown)
             && !seen.facts.object.deleting,
         retry_after: seen.retry_after,
+        wake: seen
+            .facts
+            .clock
+            .paced_until
+            .or(seen.facts.clock.grace_until)
+            .map(|at| pace::until(seen.facts.clock.now, at)),
+        twins: !(seen.facts.pass.twins.is_empty() && seen.facts.pass.discarded.is_empty()),
     }
 }
 

@@ -249,6 +249,11 @@ impl Tell {
             let uid = object.meta().uid.as_deref().unwrap_or_default();
             ctx.pace.forget(uid);
             ctx.claims.forget(uid);
+            if let Ok(subscription) = &object.0 {
+                let namespace = object.namespace().unwrap_or_default();
+                let name = &subscription.spec.connection_ref.name;
+                ctx.links.get(&namespace, name).deletes.forget(uid);
+            }
             self.next_claim(object);
         }
         let counts =

@@ -144,14 +144,29 @@ pub struct Tls {
 }
 
 /// What the vendor offers to make a create safe to repeat.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 #[schemars(inline)]
 pub struct Identity {
     /// ExternalId (default): the vendor keeps externalId unique and answers a repeated create with
-    /// 409 and the tenant. None: it offers nothing; a create whose answer is lost is held until a
-    /// person says what became of it.
-    #[serde(default)]
+    /// 409 and the tenant. IdempotencyKey: it honours the header Idempotency-Key for as long as
+    /// retention says. Lookup: it finds tenants by externalId, and a create whose answer is lost is
+    /// looked up. None: it offers nothing; such a create is held until a person says what became of
+    /// it.
     pub mode: IdentityMode,
+    /// IdempotencyKey: how long the vendor remembers a key, from 1m to 8760h; a create is repeated
+    /// for half of it, then held for a person. Default 24h.
+    #[schemars(schema_with = "super::schema::retention")]
+    pub retention: Duration,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self {
+            mode: IdentityMode::default(),
+            retention: std::time::Duration::from_secs(24 * 3600).into(),
+        }
+    }
 }
 
 /// The identity modes.
@@ -161,6 +176,10 @@ pub enum IdentityMode {
     /// `externalId` is unique at the vendor; repeating the create answers 409 with the tenant.
     #[default]
     ExternalId,
+    /// A create repeated with the same Idempotency-Key has one effect and one answer.
+    IdempotencyKey,
+    /// Tenants are found by `externalId`.
+    Lookup,
     /// The vendor offers nothing.
     None,
 }
@@ -242,7 +261,7 @@ impl Default for Budget {
 }
 
 /// What to do where the vendor leaves a choice.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(inline)]
 pub struct Policies {
@@ -252,6 +271,23 @@ pub struct Policies {
     /// When it cannot be known whether a create had an effect: Hold (default) until a person
     /// answers, or Retry, which can make a second tenant.
     pub on_unknown_outcome: OnUnknownOutcome,
+    /// Suspend a tenant before it is deleted, where the vendor deletes no active one. Default false.
+    pub suspend_before_delete: bool,
+    /// How many tenants are deleted in a minute at most; the others wait (DeletesPaced). 0: no
+    /// limit. Default 30.
+    #[schemars(range(min = 0, max = 100_000))]
+    pub max_deletes_per_minute: i64,
+}
+
+impl Default for Policies {
+    fn default() -> Self {
+        Self {
+            on_missing: OnMissing::default(),
+            on_unknown_outcome: OnUnknownOutcome::default(),
+            suspend_before_delete: false,
+            max_deletes_per_minute: 30,
+        }
+    }
 }
 
 /// What to do when a tenant is gone at the vendor.

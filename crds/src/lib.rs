@@ -23,9 +23,9 @@ pub use reason::{ConditionType, Reason};
 pub use request::{Request, RequestStatus, RequestType};
 pub use schema::{all_crds, subscription_crd, vendor_connection_crd};
 pub use subscription::{
-    ConnectionKind, ConnectionRef, DeletionPolicy, DesiredState, Drift, KeyRef, LocalObjectRef,
-    Parameter, ParameterError, ParameterSource, ParameterValue, Subscription, SubscriptionSpec,
-    SubscriptionState, SubscriptionStatus,
+    AdoptionPolicy, ConnectionKind, ConnectionRef, CreateBody, DeletionPolicy, DesiredState, Drift,
+    KeyRef, LocalObjectRef, Parameter, ParameterError, ParameterSource, ParameterValue,
+    SentParameter, Subscription, SubscriptionSpec, SubscriptionState, SubscriptionStatus,
 };
 
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};

@@ -60,6 +60,10 @@ reasons! {
     Resuming,
     /// The object is being deleted and its tenant with it.
     Terminating,
+    /// The object is being deleted, and more than `maxDeletesPerMinute` are.
+    DeletesPaced,
+    /// The CustomResourceDefinition is being deleted: no tenant is deleted because of that.
+    CRDTerminating,
     /// The vendor has not decided yet.
     Pending,
     /// The vendor approved the request.
@@ -80,6 +84,8 @@ reasons! {
     Drifted,
     /// The vendor's side differed and was corrected.
     DriftCorrected,
+    /// The vendor had two tenants of ours under one name, and one was deleted.
+    DuplicateTenant,
     /// A connection, Secret, ConfigMap or key is missing or not usable.
     DependencyNotReady,
     /// The vendor did not decide within `timeouts.provisioning`.

@@ -75,7 +75,7 @@ impl RequestStatus {
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct Request {
-    /// Identifies the request in status, logs and the vendor's Idempotency-Key.
+    /// Identifies the request in status and logs.
     #[schemars(length(max = 64))]
     pub id: String,
     /// What is asked for.

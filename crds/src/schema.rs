@@ -98,6 +98,15 @@ pub(crate) fn interval(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+pub(crate) fn grace_period(_: &mut SchemaGenerator) -> Schema {
+    duration(
+        "How long a deleted subscription is only suspended before its tenant is deleted; until then deletionPolicy: Retain and applying it again take it back. Default 0s.",
+        None,
+        "0s",
+        "8760h",
+    )
+}
+
 pub(crate) fn connect_timeout(_: &mut SchemaGenerator) -> Schema {
     duration(
         "For a connection to the vendor. Default 5s.",
@@ -131,6 +140,15 @@ pub(crate) fn pending_interval(_: &mut SchemaGenerator) -> Schema {
 
 pub(crate) fn drift_interval(_: &mut SchemaGenerator) -> Schema {
     duration("To find drift. Default 10m.", Some("10m"), "10s", "24h")
+}
+
+pub(crate) fn retention(_: &mut SchemaGenerator) -> Schema {
+    duration(
+        "Mode IdempotencyKey: how long the vendor remembers a key; a create is repeated for half of it, then held for a person. Default 24h.",
+        Some("24h"),
+        "1m",
+        "8760h",
+    )
 }
 
 pub(crate) fn time(_: &mut SchemaGenerator) -> Schema {

@@ -101,9 +101,22 @@ pub struct SubscriptionSpec {
     )]
     pub external_id: Option<String>,
 
+    /// What to do where the vendor has a tenant of the externalId set here: CreateOnly (default)
+    /// takes it for somebody else's, AdoptOrCreate takes it over, AdoptOnly takes it over and never
+    /// creates one. Without externalId it says nothing.
+    #[serde(default)]
+    pub adoption_policy: AdoptionPolicy,
+
     /// What becomes of the tenant when this object is deleted: Delete (default) or Retain.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
+
+    /// How long the tenant of a deleted object is only suspended, from 0s to 8760h, before it is
+    /// deleted at the vendor. Until then it can be taken back: set deletionPolicy: Retain on the
+    /// terminating object, which lets it go and keeps the tenant, and apply it again. Default 0s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::grace_period")]
+    pub deletion_grace_period: Option<Duration>,
 
     /// The Secret that the vendor's sensitive parameters (an initial password, say) are written to.
     /// The operator makes it and never overwrites one it did not make. Without it they are dropped.
@@ -151,6 +164,19 @@ pub enum DesiredState {
     Active,
     /// The tenant is disabled and keeps its data.
     Suspended,
+}
+
+/// Whether a tenant that is there already under a claimed externalId is taken over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum AdoptionPolicy {
+    /// It is somebody else's: a Conflict.
+    #[default]
+    CreateOnly,
+    /// It is taken over; where there is none, one is created.
+    AdoptOrCreate,
+    /// It is taken over; where there is none, nothing is created.
+    AdoptOnly,
 }
 
 /// What deleting the object does to the tenant.
@@ -248,6 +274,10 @@ pub struct SubscriptionStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "atomic"))]
     pub history: Vec<Request>,
+    /// What a create that nobody has an answer to was sent with, so that it can be repeated with the
+    /// same bytes (mode IdempotencyKey).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub create: Option<CreateBody>,
     /// The limits as the vendor reports them.
     #[serde(skip_serializing_if = "Limits::is_empty")]
     #[schemars(schema_with = "super::schema::reported_limits")]
@@ -274,6 +304,41 @@ pub struct SubscriptionStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "super::schema::conditions")]
     pub conditions: Vec<Condition>,
+}
+
+/// What a create was sent with, without the values that are kept in Secrets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub struct CreateBody {
+    /// The limits.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    #[schemars(schema_with = "super::schema::reported_limits")]
+    pub limits: Limits,
+    /// The parameters that are not secret.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
+    pub parameters: Vec<SentParameter>,
+    /// The names of the parameters that are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 128)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub secrets: Vec<String>,
+    /// A keyed hash of all parameters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub inputs: Option<String>,
+}
+
+/// A parameter as it was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub struct SentParameter {
+    /// The vendor's name for it.
+    #[schemars(length(max = 128))]
+    pub name: String,
+    /// Its value.
+    #[schemars(length(max = 4096))]
+    pub value: String,
 }
 
 /// The state of a subscription.

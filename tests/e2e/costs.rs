@@ -142,6 +142,24 @@ fn a_vendor_that_offers_nothing_costs_one_write_more() {
 }
 
 #[test]
+fn a_vendor_that_honours_keys_costs_one_write_more_and_one_that_looks_up_a_look() {
+    for (mode, purchase, gone) in [
+        ("IdempotencyKey", ["create"].as_slice(), "get"),
+        ("Lookup", ["lookup", "create"].as_slice(), "lookup"),
+    ] {
+        let world = quiet_world(World::builder().identity(mode));
+        let spent = cost(&world, CREATED, || reach(&world, json!({})));
+        assert_cost(&format!("purchase, {mode}"), &spent, purchase, 3);
+        let spent = cost(&world, APPLIED, || {
+            reach(&world, json!({"limits": {"seats": 60}}))
+        });
+        assert_cost(&format!("change, {mode}"), &spent, &["change"], 1);
+        let spent = cost(&world, DELETED, || world.unsubscribe("mail"));
+        assert_cost(&format!("delete, {mode}"), &spent, &["delete", gone], 1);
+    }
+}
+
+#[test]
 fn two_hundred_steady_subscriptions_cost_nothing_not_even_at_a_restart() {
     let world = quiet_world(World::builder());
     let names: Vec<String> = (1..=200).map(|number| format!("steady-{number}")).collect();

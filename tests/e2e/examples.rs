@@ -84,8 +84,8 @@ impl Behind {
             let header = api_key["header"].as_str().unwrap();
             args.push(format!("--api-key={header}={key}"));
         }
-        if spec["identity"]["mode"] == "None" {
-            args.push("--identity=none".to_owned());
+        if let Some(mode) = spec["identity"]["mode"].as_str() {
+            args.push(e2e::vendor::identity_flag(mode));
         }
         Self::Http(Vendor::start(&args))
     }

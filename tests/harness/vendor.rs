@@ -16,6 +16,18 @@ use tempfile::TempDir;
 /// The bearer token that the vendor asks for unless told otherwise.
 pub const TOKEN: &str = "quickstart-token";
 
+/// The flag that makes a vendor be of an identity mode, in the API's word.
+pub fn identity_flag(mode: &str) -> String {
+    let word = match mode {
+        "ExternalId" => "external-id",
+        "IdempotencyKey" => "idempotency-key",
+        "Lookup" => "lookup",
+        "None" => "none",
+        _ => panic!("no identity mode {mode}"),
+    };
+    format!("--identity={word}")
+}
+
 /// A running vendor with a database of its own. Dropping it ends both.
 #[derive(Debug)]
 pub struct Vendor {
@@ -211,6 +223,17 @@ impl Vendor {
     /// Makes a tenant vanish as if it had never been.
     pub fn vanish(&self, id: &str) {
         self.admin(&Method::DELETE, &format!("/tenants/{id}"), None);
+    }
+
+    /// Buys a tenant as somebody else with the operator's token: `{"externalId", "product", …}`.
+    pub fn order(&self, body: &Value) -> Value {
+        let answer = http::plain()
+            .post(format!("{}/tenant", self.url))
+            .bearer_auth(TOKEN)
+            .json(body)
+            .send()
+            .unwrap();
+        answer.error_for_status().unwrap().json().unwrap()
     }
 
     fn list(&self, path: &str) -> Vec<Value> {

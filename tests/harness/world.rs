@@ -7,7 +7,7 @@ use crate::{
     log_tail,
     objects::{self, condition, is_observed, standing},
     poll_or,
-    vendor::TOKEN,
+    vendor::{TOKEN, identity_flag},
 };
 use control_plane::{Assets, ControlPlane, spawn_bound};
 use serde_json::{Value, json};
@@ -121,8 +121,14 @@ impl Builder {
     /// A vendor that offers nothing to make creates safe, and a connection that says so.
     #[must_use]
     pub fn identity_none(self) -> Self {
-        self.vendor_arg("--identity=none")
-            .connection(json!({"identity": {"mode": "None"}}))
+        self.identity("None")
+    }
+
+    /// A vendor and a connection of this identity mode, in the API's word: `Lookup`.
+    #[must_use]
+    pub fn identity(self, mode: &str) -> Self {
+        self.vendor_arg(&identity_flag(mode))
+            .connection(json!({"identity": {"mode": mode}}))
     }
 
     /// Starts it all and waits until it is ready.

@@ -13,22 +13,27 @@ use crate::{
 pub(super) fn read(f: &mut Facts, answer: Result<Answer, VendorError>) {
     match answer.map(|a| a.said) {
         Ok(Said::Tenant(tenant) | Said::Accepted(Some(tenant)) | Said::Exists(Some(tenant))) => {
-            f.pass.read = Some(Read::Found);
-            let was = in_sync_before(f);
-            record(f, &tenant);
-            let pending = f.ledger.request.as_ref().filter(|r| awaiting_vendor(r));
-            if let Some(type_) = pending.map(|r| r.type_) {
-                judge(f, &tenant, type_, true);
-            }
-            if was {
-                f.pass.drifted = drift::named(&f.desired, &f.ledger, f.clock.now);
-            }
+            found(f, &tenant);
         }
-        Ok(Said::Done | Said::Accepted(None) | Said::Exists(None)) => {
+        Ok(Said::Done | Said::Accepted(None) | Said::Exists(None) | Said::Found(_)) => {
             f.pass.read = Some(Read::Found);
         }
         Ok(Said::Absent) => f.pass.read = Some(Read::Absent),
         Err(error) => f.pass.failure = Some(error),
+    }
+}
+
+/// The tenant is there: what it tells, where its request stands, what has changed.
+pub(super) fn found(f: &mut Facts, tenant: &Tenant) {
+    f.pass.read = Some(Read::Found);
+    let was = in_sync_before(f);
+    record(f, tenant);
+    let pending = f.ledger.request.as_ref().filter(|r| awaiting_vendor(r));
+    if let Some(type_) = pending.map(|r| r.type_) {
+        judge(f, tenant, type_, true);
+    }
+    if was {
+        f.pass.drifted = drift::named(&f.desired, &f.ledger, f.clock.now);
     }
 }
 
@@ -48,12 +53,13 @@ pub(super) fn adopted(f: &mut Facts, id: &str, answer: Result<Answer, VendorErro
             f.pass.read = Some(Read::Found);
             f.ledger.tenant_id = Some(id.to_owned());
             f.ledger.inputs_hash = None;
-            if f.ledger.external_id.is_none() {
-                f.ledger.external_id = Some(f.desired.external_id.clone());
-            }
+            f.ledger.create = None;
+            // From now on it goes by the name it has.
+            let named = tenant.external_id.clone().filter(|name| !name.is_empty());
+            f.ledger.external_id = named.or_else(|| Some(f.name().to_owned()));
             taken(f, &tenant);
         }
-        Ok(Said::Done | Said::Accepted(None) | Said::Exists(None)) => {
+        Ok(Said::Done | Said::Accepted(None) | Said::Exists(None) | Said::Found(_)) => {
             f.pass.read = Some(Read::Found);
             f.ledger.tenant_id = Some(id.to_owned());
         }
@@ -73,7 +79,7 @@ pub(super) fn mutated(f: &mut Facts, type_: RequestType, answer: Result<Answer, 
         }
         Ok(Said::Tenant(tenant)) => delivered(f, type_, Some(&tenant), false),
         Ok(Said::Accepted(tenant)) => delivered(f, type_, tenant.as_deref(), true),
-        Ok(Said::Done | Said::Exists(_)) => delivered(f, type_, None, false),
+        Ok(Said::Done | Said::Exists(_) | Said::Found(_)) => delivered(f, type_, None, false),
         Err(error) => {
             begin(f, type_);
             if error.class == Class::Refused && type_ != RequestType::Cancel {

@@ -1,6 +1,8 @@
 //! The answer to a create: whose tenant is it, and did it come to be?
 
-use fulfillment_crds::{IdentityMode, RequestStatus, RequestType, SubscriptionState};
+use fulfillment_crds::{
+    AdoptionPolicy, IdentityMode, RequestStatus, RequestType, SubscriptionState,
+};
 
 use super::*;
 use crate::{
@@ -18,19 +20,51 @@ pub(super) fn created(f: &mut Facts, intent: &Intent, answer: Result<Answer, Ven
     f.pass.mutated = true;
     match answer.map(|a| a.said) {
         Ok(Said::Tenant(tenant) | Said::Accepted(Some(tenant))) => {
-            f.ledger.inputs_hash = f.desired.inputs.clone();
+            f.ledger.inputs_hash = sent_inputs(f);
             taken(f, &tenant);
         }
         Ok(Said::Exists(Some(tenant))) => exists(f, intent, &tenant, doubt),
+        // This or another send of it is under way: repeating it, or a lookup, tells.
+        Ok(Said::Exists(None)) if finds_out(f.rules.mode) => {
+            unknown(
+                f,
+                "",
+                "the vendor says that there is such a create already (409)",
+            );
+        }
         Ok(Said::Exists(None)) => unknown(
             f,
             EXISTS_UNNAMED,
             "the vendor says the tenant exists (409) and does not name it",
         ),
-        Ok(Said::Done | Said::Accepted(None) | Said::Absent) => {
+        Ok(Said::Done | Said::Accepted(None) | Said::Absent | Said::Found(_)) => {
             unknown(f, "", "the vendor's answer does not name the tenant");
         }
         Err(error) => create_failed(f, error, doubt),
+    }
+    let open = f
+        .ledger
+        .request
+        .as_ref()
+        .is_some_and(|r| r.status == RequestStatus::Unknown);
+    if !open {
+        f.ledger.create = None;
+    }
+}
+
+/// Whether what a 409 speaks of can be found out although it does not name it.
+fn finds_out(mode: IdentityMode) -> bool {
+    match mode {
+        IdentityMode::IdempotencyKey | IdentityMode::Lookup => true,
+        IdentityMode::ExternalId | IdentityMode::None => false,
+    }
+}
+
+/// The hash of the parameters this create carried.
+fn sent_inputs(f: &Facts) -> Option<String> {
+    match &f.ledger.create {
+        Some(sent) => sent.inputs.clone(),
+        None => f.desired.inputs.clone(),
     }
 }
 
@@ -45,7 +79,14 @@ pub(super) fn earlier_doubt(f: &Facts, intent: &Intent) -> bool {
         Some(r) if r.id == intent.id => intent.attempt > r.attempts + 1,
         Some(_) | None => intent.attempt > 1,
     };
-    unanswered || (f.rules.mode == IdentityMode::ExternalId && skipped)
+    unanswered
+        || match f.rules.mode {
+            IdentityMode::ExternalId => skipped,
+            // What is recorded is lost, and the finalizer says that there was something.
+            IdentityMode::IdempotencyKey => intent.repeated || (f.object.lost),
+            // Looked up before it was sent, or vouched for by a person.
+            IdentityMode::Lookup | IdentityMode::None => false,
+        }
 }
 
 /// 409: a tenant of this name exists. Whose is it?
@@ -58,26 +99,14 @@ pub(super) fn exists(f: &mut Facts, intent: &Intent, tenant: &Tenant, doubt: boo
             "the vendor answered 409 with a tenant of another externalId",
         );
     }
-    if f.desired.claimed && !doubt {
+    if f.desired.claimed && f.desired.adoption == AdoptionPolicy::CreateOnly {
+        if doubt {
+            let message = maybe_ours(&intent.external_id, tenant);
+            return unknown(f, CONFLICT, &message);
+        }
         f.ledger.inputs_hash = f.desired.inputs.clone();
-        return failed(
-            f,
-            CONFLICT,
-            &format!(
-                "the vendor has a tenant of externalId {} already, and it is not this Subscription's; choose another externalId",
-                intent.external_id
-            ),
-        );
-    }
-    if f.desired.claimed {
-        return unknown(
-            f,
-            CONFLICT,
-            &format!(
-                "the vendor has tenant {} of externalId {}; it may be ours, from a create whose answer was lost, or another's",
-                tenant.id, intent.external_id
-            ),
-        );
+        let message = another_owner(&intent.external_id);
+        return failed(f, CONFLICT, &message);
     }
     match tenant.status {
         // Dead and still shown: not revived, its successor counts up.
@@ -96,6 +125,19 @@ pub(super) fn exists(f: &mut Facts, intent: &Intent, tenant: &Tenant, doubt: boo
     }
 }
 
+pub(super) fn another_owner(name: &str) -> String {
+    format!(
+        "the vendor has a tenant of externalId {name} already, and it is not this Subscription's; choose another externalId, or take it over with adoptionPolicy: AdoptOrCreate"
+    )
+}
+
+pub(super) fn maybe_ours(name: &str, tenant: &Tenant) -> String {
+    format!(
+        "the vendor has tenant {} of externalId {name}; it may be ours, from a create whose answer was lost, or another's",
+        tenant.id
+    )
+}
+
 /// The create has an effect for certain, and this is it.
 pub(super) fn taken(f: &mut Facts, tenant: &Tenant) {
     record(f, tenant);
@@ -104,7 +146,8 @@ pub(super) fn taken(f: &mut Facts, tenant: &Tenant) {
     }
     if tenant.limits.is_none() {
         // A vendor that does not repeat the limits took them as they were sent.
-        f.ledger.limits = f.desired.limits.clone();
+        let sent = f.ledger.create.as_ref();
+        f.ledger.limits = sent.map_or(&f.desired.limits, |sent| &sent.limits).clone();
     }
     judge(f, tenant, RequestType::Purchase, false);
 }

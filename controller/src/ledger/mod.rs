@@ -2,6 +2,7 @@
 
 mod answer;
 mod create;
+mod look;
 mod request;
 mod tenant;
 
@@ -15,6 +16,7 @@ use crate::{
 };
 use answer::{adopted, mutated, read};
 use create::{created, taken};
+use look::{discarded, looked};
 use request::{code, failed, finish, refused, undeliver, unknown};
 use tenant::{inquire, judge, record};
 
@@ -57,8 +59,12 @@ pub fn armed(f: &mut Facts, intent: &Intent) {
     f.intent = Some(intent.clone());
 }
 
-/// The request an intent stands for, before any answer. In mode None this is what is written.
+/// The request an intent stands for, before any answer. But for mode `ExternalId` this is what is
+/// written.
 pub fn intended(f: &mut Facts, intent: &Intent) {
+    if !intent.repeated {
+        f.ledger.create.clone_from(&f.desired.body);
+    }
     let began = f.ledger.request.take().filter(|r| r.id == intent.id);
     f.ledger.external_id = Some(intent.external_id.clone());
     f.ledger.tenant_id = None;
@@ -81,6 +87,8 @@ pub fn answered(f: &mut Facts, step: &Step, answer: Result<Answer, VendorError>)
     match step {
         Step::Create(intent) => created(f, intent, answer),
         Step::Read => read(f, answer),
+        Step::Look(name) => looked(f, name, answer),
+        Step::Discard(twin) => discarded(f, twin, answer),
         Step::Adopt(tenant) => adopted(f, tenant, answer),
         Step::Change | Step::Suspend | Step::Resume | Step::Delete => {
             if let Some(type_) = plan::request_type(step) {
@@ -109,13 +117,14 @@ pub fn rested(f: &mut Facts, rest: Rest) {
         | Rest::Failed
         | Rest::Overdue
         | Rest::Retry
+        | Rest::Settling
         | Rest::Held
         | Rest::Missing
         | Rest::Terminating
         | Rest::Again
         | Rest::Gone => Vec::new(),
     };
-    if rest == Rest::Missing {
+    if rest == Rest::Missing && f.ledger.tenant_id.is_some() {
         f.ledger.state = Some(SubscriptionState::Terminated);
     }
     if rest == Rest::Held && f.ledger.request.is_none() {

@@ -1,6 +1,8 @@
 //! Getting a tenant, once: intents, what is open, what only a person can answer.
 
-use fulfillment_crds::{IdentityMode, OnUnknownOutcome, Request, RequestStatus, RequestType};
+use fulfillment_crds::{
+    AdoptionPolicy, IdentityMode, OnUnknownOutcome, Request, RequestStatus, RequestType,
+};
 
 use super::*;
 use crate::{
@@ -55,12 +57,35 @@ pub(super) fn after_create(f: &Facts, last: Option<&Request>) -> Step {
     })
 }
 
-/// Writes the intent that the next create rests on.
+/// Writes the intent that the next create rests on; where tenants are found by name, a lookup that
+/// finds none comes first.
 pub(super) fn arm(f: &Facts) -> Step {
+    let adopts_only = f.desired.claimed && f.desired.adoption == AdoptionPolicy::AdoptOnly;
+    let intent = next_intent(f);
     match f.rules.mode {
-        IdentityMode::ExternalId => Step::Claim(next_intent(f)),
-        IdentityMode::None if !f.object.finalized => Step::Finalize,
-        IdentityMode::None => Step::Intend(next_intent(f)),
+        IdentityMode::ExternalId if !adopts_only => Step::Claim(intent),
+        _ if !f.object.finalized => Step::Finalize,
+        IdentityMode::IdempotencyKey | IdentityMode::None => Step::Intend(intent),
+        IdentityMode::ExternalId | IdentityMode::Lookup => match find(f, &intent.external_id) {
+            Some(step) => step,
+            None if adopts_only => Step::Rest(Rest::Missing),
+            None => Step::Intend(intent),
+        },
+    }
+}
+
+/// Looks for a tenant by name; `None` when there is none for certain. After a create without an
+/// answer one empty look is not enough, as what a vendor lists can lag behind what it has.
+pub(super) fn find(f: &Facts, name: &str) -> Option<Step> {
+    let open = open_create(f).is_some();
+    if open && !f.clock.settled {
+        Some(Step::Rest(Rest::Settling))
+    } else if f.pass.vacant.as_deref() != Some(name) {
+        Some(Step::Look(name.to_owned()))
+    } else if open && !f.clock.missing_confirmed {
+        Some(Step::Rest(Rest::VerifyMissing))
+    } else {
+        None
     }
 }
 
@@ -94,23 +119,33 @@ pub(super) fn next_intent(f: &Facts) -> Intent {
 }
 
 /// The externalId the next create carries: a tenant that is dead but still shown is not revived,
-/// so its successor counts up.
+/// so its successor counts up. A key that was used is answered with what it made, so where keys
+/// count every new purchase has another.
 pub(super) fn next_external_id(f: &Facts) -> String {
-    let current = f
-        .ledger
-        .external_id
-        .as_ref()
-        .unwrap_or(&f.desired.external_id);
-    if f.ledger.tenant_id.is_some() && f.pass.read != Some(Read::Absent) {
+    let current = f.name();
+    let used = match f.rules.mode {
+        IdentityMode::IdempotencyKey => {
+            f.ledger.tenant_id.is_some()
+                || f.ledger.request.as_ref().is_some_and(|r| {
+                    r.type_ == RequestType::Purchase
+                        && (r.status == RequestStatus::Failed || denied(f, &r.id))
+                })
+        }
+        IdentityMode::ExternalId | IdentityMode::Lookup | IdentityMode::None => {
+            f.ledger.tenant_id.is_some() && f.pass.read != Some(Read::Absent)
+        }
+    };
+    if used {
         identity::next(&f.desired.external_id, current)
     } else {
-        current.clone()
+        current.to_owned()
     }
 }
 
 /// The create whose answer nobody has recorded, if there is one.
 ///
-/// In mode None the intent is the request in status, as `kubectl replace` drops annotations.
+/// But for mode `ExternalId` the intent is the request in status, as `kubectl replace` drops
+/// annotations.
 pub fn open_create(f: &Facts) -> Option<Intent> {
     let request = f.ledger.request.as_ref();
     match f.rules.mode {
@@ -121,7 +156,7 @@ pub fn open_create(f: &Facts) -> Option<Intent> {
             }
             Some(r) => intent.after.as_ref() == Some(&r.id),
         }),
-        IdentityMode::None => request
+        IdentityMode::IdempotencyKey | IdentityMode::Lookup | IdentityMode::None => request
             .filter(|r| {
                 r.type_ == RequestType::Purchase
                     && f.ledger.tenant_id.is_none()
@@ -131,11 +166,7 @@ pub fn open_create(f: &Facts) -> Option<Intent> {
             .map(|r| Intent {
                 id: r.id.clone(),
                 attempt: r.attempts,
-                external_id: f
-                    .ledger
-                    .external_id
-                    .clone()
-                    .unwrap_or_else(|| f.desired.external_id.clone()),
+                external_id: f.name().to_owned(),
                 body: None,
                 repeated: r.attempts > 1,
                 after: None,
@@ -146,18 +177,23 @@ pub fn open_create(f: &Facts) -> Option<Intent> {
 /// Whether only a person can say what became of a create.
 pub(super) fn held(f: &Facts) -> bool {
     let request = f.ledger.request.as_ref();
+    let contradicted =
+        request.filter(|r| r.status == RequestStatus::Unknown && !r.reason.is_empty());
+    let lost = f.object.lost && f.ledger.tenant_id.is_none() && request.is_none();
     match f.rules.mode {
         // Repeating is safe, unless the vendor contradicted itself about this very order.
-        IdentityMode::ExternalId => request.is_some_and(|r| {
-            r.status == RequestStatus::Unknown
-                && !r.reason.is_empty()
-                && (f.object.deleting || r.generation == f.object.generation)
-        }),
+        IdentityMode::ExternalId => {
+            contradicted.is_some_and(|r| f.object.deleting || r.generation == f.object.generation)
+        }
+        IdentityMode::Lookup => contradicted.is_some(),
+        // A repeated order is the same whatever the spec says by now. Deleting, a repeat of an order
+        // whose record is lost could be the first.
+        IdentityMode::IdempotencyKey => {
+            contradicted.is_some()
+                || (open_create(f).is_some() && !f.clock.repeatable)
+                || (lost && f.object.deleting)
+        }
         IdentityMode::None => {
-            let lost = f.object.finalized
-                && !f.pass.just_finalized
-                && f.ledger.tenant_id.is_none()
-                && request.is_none();
             // Deleting, another create would tell nothing, whatever the policy.
             let hold = f.rules.on_unknown == OnUnknownOutcome::Hold || f.object.deleting;
             hold && (lost || open_create(f).is_some())

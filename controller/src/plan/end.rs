@@ -1,6 +1,8 @@
 //! The object is being deleted: no release while a tenant may exist.
 
-use fulfillment_crds::{DeletionPolicy, IdentityMode, Request, RequestType, SubscriptionState};
+use fulfillment_crds::{
+    DeletionPolicy, IdentityMode, Request, RequestStatus, RequestType, SubscriptionState,
+};
 
 use super::*;
 use crate::{
@@ -36,6 +38,20 @@ pub(super) fn end(f: &Facts) -> Step {
         let last = f.ledger.request.as_ref();
         return resolve(f, last);
     }
+    if let Some(twin) = f.pass.twins.first() {
+        return discard(f, twin);
+    }
+    let unknown = match f.rules.mode {
+        IdentityMode::Lookup => f.ledger.tenant_id.is_none(),
+        IdentityMode::ExternalId | IdentityMode::IdempotencyKey | IdentityMode::None => false,
+    };
+    if unknown {
+        return if f.clock.backing_off {
+            Step::Rest(Rest::Unchanged)
+        } else {
+            find(f, f.name()).unwrap_or(Step::Release)
+        };
+    }
     if open.is_some() {
         return if f.pass.mutated {
             Step::Rest(Rest::Terminating)
@@ -48,8 +64,41 @@ pub(super) fn end(f: &Facts) -> Step {
     }
     match f.ledger.tenant_id {
         None => Step::Release,
-        Some(_) => cancel(f),
+        Some(_) => retire(f).unwrap_or_else(|| cancel(f)),
     }
+}
+
+/// Before the delete: the tenant is suspended where the vendor wants that, and for the grace period.
+fn retire(f: &Facts) -> Option<Step> {
+    let request = f.ledger.request.as_ref();
+    let grace = f.clock.grace_until.is_some();
+    let cancelled = request.is_some_and(|r| r.type_ == RequestType::Cancel);
+    if cancelled || !(grace || f.rules.suspend_before_delete) {
+        return None;
+    }
+    let rest = Some(Step::Rest(Rest::Terminating));
+    let suspend = request.filter(|r| r.type_ == RequestType::Suspend);
+    if suspend.is_some_and(awaiting_vendor) || (grace && f.clock.read_due) {
+        return if f.pass.read.is_some() || f.pass.mutated || !f.clock.read_due {
+            rest
+        } else if f.clock.backing_off {
+            Some(Step::Rest(Rest::Unchanged))
+        } else {
+            Some(read(f))
+        };
+    }
+    // A vendor that refuses to suspend may still delete.
+    let refused = suspend.is_some_and(|r| r.status == RequestStatus::Failed);
+    if f.ledger.state == Some(SubscriptionState::Active) && !refused {
+        return Some(if f.pass.mutated {
+            Step::Rest(Rest::Again)
+        } else if f.clock.backing_off {
+            Step::Rest(Rest::Unchanged)
+        } else {
+            Step::Suspend
+        });
+    }
+    rest.filter(|_| grace)
 }
 
 /// The tenant is known: delete it and watch it go.
@@ -70,13 +119,15 @@ pub(super) fn cancel(f: &Facts) -> Step {
         return if f.clock.backing_off {
             Step::Rest(Rest::Unchanged)
         } else {
-            Step::Read
+            read(f)
         };
     }
     if f.pass.mutated {
         return Step::Rest(Rest::Again);
     }
-    if f.clock.backing_off {
+    if f.clock.paced_until.is_some() {
+        Step::Rest(Rest::Terminating)
+    } else if f.clock.backing_off {
         Step::Rest(Rest::Unchanged)
     } else {
         Step::Delete
@@ -88,7 +139,9 @@ pub(super) fn untouched(f: &Facts) -> bool {
     let nothing = f.intent.is_none() && f.ledger.request.is_none() && f.ledger.tenant_id.is_none();
     match f.rules.mode {
         IdentityMode::ExternalId => nothing,
-        IdentityMode::None => nothing && !f.object.finalized,
+        IdentityMode::IdempotencyKey | IdentityMode::Lookup | IdentityMode::None => {
+            nothing && !f.object.finalized
+        }
     }
 }
 

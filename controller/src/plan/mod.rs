@@ -14,7 +14,7 @@ mod create;
 mod end;
 mod tend;
 
-use fulfillment_crds::{Request, RequestStatus, RequestType, SubscriptionState};
+use fulfillment_crds::{IdentityMode, Request, RequestStatus, RequestType, SubscriptionState};
 
 use crate::{
     drift,
@@ -23,7 +23,7 @@ use crate::{
     vendor::Class,
 };
 pub use create::open_create;
-use create::{arm, held, purchase, resolve};
+use create::{arm, find, held, purchase, resolve};
 use end::end;
 pub use end::settling;
 use tend::{dead, missing, tend};
@@ -41,6 +41,10 @@ pub enum Step {
     Create(Intent),
     /// Read the tenant.
     Read,
+    /// Look for tenants of this externalId.
+    Look(String),
+    /// Delete a second live tenant of ours: its create landed late.
+    Discard(String),
     /// Read the tenant a person named, and take it if it is there.
     Adopt(String),
     /// Send limits and parameters.
@@ -74,6 +78,8 @@ pub enum Rest {
     Retry,
     /// A call failed with nothing left to do: in sync when last seen.
     Unverified,
+    /// The outcome of a create is unknown; it is looked up when nothing can land any more.
+    Settling,
     /// The outcome of a create is unknown and only a person can say.
     Held,
     /// The vendor took a correction and still differs.
@@ -113,13 +119,16 @@ fn live(f: &Facts) -> Step {
         return Step::Rest(Rest::Trouble);
     }
     if let Some(error) = &f.pass.failure
-        && error.class != Class::Refused
+        && (error.class != Class::Refused || !f.pass.mutated)
     {
         return Step::Rest(if settled_and_in_sync(f) {
             Rest::Unverified
         } else {
             Rest::Retry
         });
+    }
+    if let Some(twin) = f.pass.twins.first() {
+        return discard(f, twin);
     }
     match &f.ledger.tenant_id {
         None => purchase(f),
@@ -128,6 +137,27 @@ fn live(f: &Facts) -> Step {
         Some(_) if f.ledger.state == Some(SubscriptionState::Terminated) => dead(f),
         Some(_) if !f.object.finalized => Step::Finalize,
         Some(_) => tend(f),
+    }
+}
+
+/// Two live tenants of ours: one is kept, the others go, one in a pass.
+fn discard(f: &Facts, twin: &str) -> Step {
+    if f.pass.mutated {
+        Step::Rest(Rest::Again)
+    } else if f.object.finalized {
+        Step::Discard(twin.to_owned())
+    } else {
+        Step::Finalize
+    }
+}
+
+/// A read of the tenant. Where tenants are found by name, the read is a lookup, so that a twin is
+/// seen; what it does not find is asked for by its id before it is taken for gone.
+fn read(f: &Facts) -> Step {
+    if f.rules.mode == IdentityMode::Lookup && f.pass.vacant.is_none() {
+        Step::Look(f.name().to_owned())
+    } else {
+        Step::Read
     }
 }
 
@@ -171,6 +201,12 @@ pub fn request_type(step: &Step) -> Option<RequestType> {
         Step::Suspend => Some(RequestType::Suspend),
         Step::Resume => Some(RequestType::Resume),
         Step::Delete => Some(RequestType::Cancel),
-        Step::Finalize | Step::Read | Step::Adopt(_) | Step::Release | Step::Rest(_) => None,
+        Step::Finalize
+        | Step::Read
+        | Step::Look(_)
+        | Step::Discard(_)
+        | Step::Adopt(_)
+        | Step::Release
+        | Step::Rest(_) => None,
     }
 }

@@ -13,10 +13,10 @@ pub(super) fn tend(f: &Facts) -> Step {
     }
     let unread = f.pass.read.is_none() && !f.pass.mutated;
     if unread && f.object.requested_at.is_some() {
-        return Step::Read;
+        return read(f);
     }
     if unread && f.clock.read_due && !f.clock.backing_off {
-        return Step::Read;
+        return read(f);
     }
     let Some(step) = correction(f) else {
         // A read that failed is still owed: what is said of it stays until it succeeds.
@@ -57,7 +57,7 @@ pub(super) fn await_vendor(f: &Facts, request: &Request) -> Step {
         && !f.pass.mutated
         && (f.object.requested_at.is_some() || (f.clock.read_due && !f.clock.backing_off))
     {
-        return Step::Read;
+        return read(f);
     }
     if request.status == RequestStatus::Inquiring {
         // Other parameters are the answer to the inquiry.
@@ -87,7 +87,7 @@ pub(super) fn dead(f: &Facts) -> Step {
     match f.pass.read {
         Some(_) => missing(f),
         None if f.clock.backing_off => Step::Rest(Rest::Unchanged),
-        None if look => Step::Read,
+        None if look => read(f),
         None => Step::Rest(Rest::Missing),
     }
 }

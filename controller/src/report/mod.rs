@@ -170,6 +170,13 @@ fn verdict(f: &Facts, rest: Rest, about: &About<'_>) -> Option<Verdict> {
             let message = failure.map_or(said, ToString::to_string);
             of("False", reason, message, moving, Approval::Keep)
         }
+        Rest::Settling => of(
+            "False",
+            Reason::Provisioning,
+            "a create has no usable answer; when no create can take effect any more (--settle), the vendor is asked for its tenant".into(),
+            moving,
+            Approval::Is("Unknown", Reason::Pending, said),
+        ),
         Rest::Held => {
             let message = held_message(f, about);
             of(
@@ -189,10 +196,7 @@ fn verdict(f: &Facts, rest: Rest, about: &About<'_>) -> Option<Verdict> {
         Rest::Missing => of(
             "False",
             Reason::TenantMissing,
-            format!(
-                "tenant {} is gone at the vendor; set policies.onMissing: Recreate on the connection to purchase it again",
-                f.ledger.tenant_id.as_deref().unwrap_or("")
-            ),
+            missing_message(f),
             stalled,
             Approval::Keep,
         ),
@@ -213,7 +217,7 @@ fn verdict(f: &Facts, rest: Rest, about: &About<'_>) -> Option<Verdict> {
         }
         Rest::Terminating => of(
             "False",
-            Reason::Terminating,
+            terminating(f),
             terminating_message(f),
             moving,
             Approval::Absent,

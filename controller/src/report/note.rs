@@ -5,13 +5,27 @@ use fulfillment_crds::{Reason, Request, RequestStatus, RequestType};
 use super::*;
 use crate::{events::Note, facts::Facts, ledger::CONFLICT};
 
-/// One event for each request this pass finished.
+/// One event for each request this pass finished, and for each tenant too many.
 pub(super) fn notes(f: &Facts, about: &About<'_>) -> Vec<Note> {
-    f.pass
+    let finished = f
+        .pass
         .finished
         .iter()
-        .map(|request| note(f, request, about))
-        .collect()
+        .map(|request| note(f, request, about));
+    let discarded = f.pass.discarded.iter().map(|twin| duplicate(f, twin));
+    finished.chain(discarded).collect()
+}
+
+fn duplicate(f: &Facts, twin: &str) -> Note {
+    Note {
+        reason: Reason::DuplicateTenant,
+        action: RequestType::Cancel.as_str().into(),
+        note: format!(
+            "the vendor had another tenant of externalId {}, from a create that took effect late: {twin} was deleted",
+            f.name()
+        ),
+        warning: true,
+    }
 }
 
 pub(super) fn note(f: &Facts, request: &Request, about: &About<'_>) -> Note {
@@ -68,15 +82,7 @@ pub fn farewell(f: &Facts, retained: bool) -> Option<Note> {
     let known = f.ledger.tenant_id.as_deref();
     if retained {
         let tenant = known.map_or_else(
-            || {
-                format!(
-                    "externalId {}",
-                    f.ledger
-                        .external_id
-                        .as_deref()
-                        .unwrap_or(&f.desired.external_id)
-                )
-            },
+            || format!("externalId {}", f.name()),
             |tenant| format!("tenant {tenant}"),
         );
         return Some(Note {

@@ -85,6 +85,18 @@ pub(super) fn failed_message(request: Option<&Request>) -> String {
     }
 }
 
+pub(super) fn missing_message(f: &Facts) -> String {
+    match &f.ledger.tenant_id {
+        Some(tenant) => format!(
+            "tenant {tenant} is gone at the vendor; set policies.onMissing: Recreate on the connection to purchase it again"
+        ),
+        None => format!(
+            "the vendor has no tenant of externalId {}, and adoptionPolicy AdoptOnly creates none",
+            f.name()
+        ),
+    }
+}
+
 pub(super) fn held_message(f: &Facts, about: &About<'_>) -> String {
     let Some(r) = &f.ledger.request else {
         return "it is not known whether a create had an effect".into();
@@ -107,16 +119,27 @@ pub(super) fn held_message(f: &Facts, about: &About<'_>) -> String {
     );
     format!(
         "a create for externalId {} has no usable answer ({why}).{hint}{stale} Look at the vendor, then say which tenant it made: {command}adopt:<tenantId> ; or that it made none: {command}none:{}",
-        f.ledger
-            .external_id
-            .as_deref()
-            .unwrap_or(&f.desired.external_id),
+        f.name(),
         r.id
     )
 }
 
+pub(super) fn terminating(f: &Facts) -> Reason {
+    match &f.trouble {
+        Some(trouble) if trouble.reason == Reason::CRDTerminating => Reason::CRDTerminating,
+        None if f.clock.paced_until.is_some() => Reason::DeletesPaced,
+        Some(_) | None => Reason::Terminating,
+    }
+}
+
 pub(super) fn terminating_message(f: &Facts) -> String {
     let tenant = f.ledger.tenant_id.as_deref();
+    if let Some(until) = f.clock.paced_until {
+        return format!(
+            "more tenants are to be deleted than policies.maxDeletesPerMinute of the connection allows: tenant {} is deleted after {until}",
+            tenant.unwrap_or_default()
+        );
+    }
     if let Some(trouble) = &f.trouble {
         return format!("cannot be deleted yet: {}", trouble.message);
     }
@@ -125,6 +148,11 @@ pub(super) fn terminating_message(f: &Facts) -> String {
     }
     if plan::settling(f) {
         return "waiting until no earlier create can take effect at the vendor (--settle); then the tenant is deleted".into();
+    }
+    if let (Some(until), Some(tenant)) = (f.clock.grace_until, tenant) {
+        return format!(
+            "tenant {tenant} is suspended and is deleted after {until} (deletionGracePeriod); to take it back, set deletionPolicy: Retain on this object and apply it again"
+        );
     }
     match tenant {
         Some(tenant) => format!("waiting for tenant {tenant} to be gone at the vendor"),

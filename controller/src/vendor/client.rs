@@ -163,6 +163,36 @@ impl VendorClient {
         self.call(Method::GET, id, "", order, None).await
     }
 
+    /// `GET /tenant?externalId=…`: every tenant of that name. Only a list says that there is none.
+    pub async fn lookup(&self, external_id: &str, order: &Order) -> Result<Answer, VendorError> {
+        let mut url = self.url(&[]);
+        url.query_pairs_mut().append_pair("externalId", external_id);
+        let secrets = self.secrets(order);
+        let raw = self
+            .send(self.http.request(Method::GET, url), &secrets)
+            .await?;
+        if raw.status != StatusCode::OK {
+            // Anything else that is no failure is no list either.
+            return match interpret(&raw, &secrets, None) {
+                Ok(_) => Err(garbage(
+                    raw.status,
+                    "the vendor answered the lookup without a list".into(),
+                )),
+                Err(error) => Err(error),
+            };
+        }
+        let found = wire::tenants(&raw.body, external_id, &secrets).map_err(|why| {
+            garbage(
+                raw.status,
+                format!("the vendor answered the lookup with {why}"),
+            )
+        })?;
+        Ok(Answer {
+            said: Said::Found(found),
+            retry_after: retry_after(&raw.headers),
+        })
+    }
+
     /// `PUT /tenant/{id}`; `parameters` says whether they go along with the limits.
     pub async fn change(
         &self,

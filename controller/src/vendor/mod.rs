@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod client;
+pub mod deletes;
 pub mod error;
 pub mod guard;
 pub mod text;
@@ -100,6 +101,8 @@ pub enum Said {
     Exists(Option<Box<Tenant>>),
     /// 404 or 410: there is none.
     Absent,
+    /// To a lookup: every tenant of the name, in the vendor's order; none is an answer too.
+    Found(Vec<Tenant>),
 }
 
 /// What a create or a change carries.
@@ -125,6 +128,8 @@ pub enum Operation {
     Create,
     /// `GET /tenant/{id}`
     Get,
+    /// `GET /tenant?externalId=…`
+    Lookup,
     /// `PUT /tenant/{id}`
     Change,
     /// `PUT /tenant/{id}/disable`
@@ -141,6 +146,7 @@ impl Operation {
         match self {
             Self::Create => "create",
             Self::Get => "get",
+            Self::Lookup => "lookup",
             Self::Change => "change",
             Self::Disable => "disable",
             Self::Enable => "enable",

@@ -77,6 +77,30 @@ pub fn tenant(body: &[u8], secrets: &Secrets) -> Result<Tenant, String> {
         // serde quotes what it did not expect, and that may be a secret.
         serde_json::from_slice(body)
             .map_err(|e| secrets.clean(&format!("not a tenant in JSON: {e}"), SHOWN))?;
+    read(wire, secrets)
+}
+
+/// Reads the answer to a lookup. Who does not filter answers with others too: only those of the name
+/// count, and one that does not say its name makes the whole list useless.
+pub fn tenants(body: &[u8], external_id: &str, secrets: &Secrets) -> Result<Vec<Tenant>, String> {
+    let wire: Vec<WireTenant> = serde_json::from_slice(body)
+        .map_err(|e| secrets.clean(&format!("not a list of tenants in JSON: {e}"), SHOWN))?;
+    let mut found = Vec::new();
+    for one in wire {
+        let tenant = read(one, secrets)?;
+        match tenant.external_id.as_deref() {
+            Some(name) if name == external_id && tenant.id.is_empty() => {
+                return Err("a tenant without an id".into());
+            }
+            Some(name) if name == external_id => found.push(tenant),
+            Some(_) => {}
+            None => return Err("a tenant without an externalId".into()),
+        }
+    }
+    Ok(found)
+}
+
+fn read(wire: WireTenant, secrets: &Secrets) -> Result<Tenant, String> {
     let id = match &wire.id {
         Value::Null => String::new(),
         Value::String(id) => id.clone(),
@@ -91,7 +115,7 @@ pub fn tenant(body: &[u8], secrets: &Secrets) -> Result<Tenant, String> {
     let sensitive = wire.sensitive.unwrap_or_default();
     let mut tenant = Tenant {
         id,
-        external_id: wire.external_id,
+        external_id: wire.external_id.map(|name| secrets.clean(&name, 160)),
         status: status(wire.status.as_deref()),
         limits: wire.limits.map(|wire| limits(wire, secrets)),
         request: wire.request.map(|request| fulfillment(&request, secrets)),
@@ -229,6 +253,23 @@ mod tests {
 
     fn read(body: &str) -> Result<Tenant, String> {
         tenant(body.as_bytes(), &Secrets::default())
+    }
+
+    #[test]
+    fn a_lookup_counts_only_what_has_the_name() {
+        let look = |body: &str| tenants(body.as_bytes(), "e", &Secrets::default());
+        assert!(look("[]").unwrap().is_empty());
+        let others = r#"[{"id":"t-1","externalId":"e"},{"id":"t-2","externalId":"f"}]"#;
+        assert_eq!(look(others).unwrap().len(), 1);
+        for useless in [
+            "",
+            "{}",
+            "null",
+            r#"[{"id":"t-1"}]"#,
+            r#"[{"externalId":"e"}]"#,
+        ] {
+            assert!(look(useless).is_err(), "{useless}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 )]
 
 mod guard;
+mod identity;
 mod model;
 mod planner;
 mod report;

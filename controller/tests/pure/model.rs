@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use fulfillment_crds::{
-    DeletionPolicy, DesiredState, IdentityMode, LimitValue, Limits, OnMissing, OnUnknownOutcome,
-    Request, RequestStatus,
+    AdoptionPolicy, CreateBody, DeletionPolicy, DesiredState, IdentityMode, LimitValue, Limits,
+    OnMissing, OnUnknownOutcome, Request, RequestStatus,
 };
 use fulfillment_operator::{
     facts::{Clock, Desired, Facts, Intent, Ledger, ObjectFacts, Pass, Resolution, Rules, Trouble},
@@ -46,6 +46,10 @@ pub(crate) struct Manners {
     pub(crate) lose: usize,
     /// The next so many calls are refused before they have an effect.
     pub(crate) down: usize,
+    /// Creates have their effect and lose their answer.
+    pub(crate) lose_create: bool,
+    /// The next so many lookups find nothing.
+    pub(crate) lag: usize,
 }
 
 /// What happens instead of the n-th effect of a pass.
@@ -70,6 +74,8 @@ pub(crate) struct World {
     pub(crate) rules: Rules,
     pub(crate) manners: Manners,
     pub(crate) tenants: Vec<Kept>,
+    /// What a vendor that honours keys answered first.
+    answers: BTreeMap<String, Box<Tenant>>,
     pub(crate) trouble: Option<Trouble>,
     pub(crate) clock: Clock,
     /// Creates that had an effect.
@@ -104,19 +110,28 @@ impl World {
                 inputs: Some("hash-1".into()),
                 external_id: "k1-x".into(),
                 claimed: false,
+                adoption: AdoptionPolicy::CreateOnly,
+                body: (mode == IdentityMode::IdempotencyKey).then(|| CreateBody {
+                    limits: limits(50),
+                    inputs: Some("hash-1".into()),
+                    ..CreateBody::default()
+                }),
                 deletion: DeletionPolicy::Delete,
             },
             rules: Rules {
                 mode,
                 on_missing: OnMissing::Recreate,
                 on_unknown: OnUnknownOutcome::Hold,
+                suspend_before_delete: false,
             },
             manners: Manners::default(),
             tenants: Vec::new(),
+            answers: BTreeMap::new(),
             trouble: None,
             clock: Clock {
                 settled: true,
                 missing_confirmed: true,
+                repeatable: true,
                 ..Clock::default()
             },
             created: 0,
@@ -138,6 +153,9 @@ impl World {
                 generation: self.generation,
                 deleting: self.deleting,
                 finalized: self.finalized,
+                lost: self.finalized
+                    && self.status.request.is_none()
+                    && self.status.tenant_id.is_none(),
                 paused: false,
                 requested_at: self
                     .requested_at
@@ -192,6 +210,13 @@ impl World {
         panic!("the planner did not come to rest: {f:?}");
     }
 
+    /// A pass whose create has its effect and loses its answer.
+    pub(crate) fn pass_losing_the_create(&mut self) {
+        self.manners.lose_create = true;
+        self.pass(None);
+        self.manners.lose_create = false;
+    }
+
     /// Passes until one rests in this way, at most `most`.
     pub(crate) fn until(&mut self, wanted: Rest, most: usize) -> Rest {
         let mut last = Rest::Again;
@@ -211,6 +236,7 @@ impl World {
             rest,
             Rest::Unchanged | Rest::VerifyMissing | Rest::Gone | Rest::Paused
         ) {
+            // What a look found out is known again after the next one.
             return;
         }
         let mut status = f.ledger.clone();
@@ -267,8 +293,9 @@ impl World {
         }
         let said = self.serve(f, step);
         self.most_live = self.most_live.max(self.live());
-        if self.manners.lose > 0 {
-            self.manners.lose -= 1;
+        let create = matches!(step, Step::Create(_)) && self.manners.lose_create;
+        if self.manners.lose > 0 || create {
+            self.manners.lose = self.manners.lose.saturating_sub(1);
             return Err(error(Effect::Unknown));
         }
         Ok(Answer {
@@ -281,8 +308,22 @@ impl World {
         if let Step::Create(intent) = step {
             return self.create(intent);
         }
+        if let Step::Look(name) = step {
+            let shown = |t: &&Kept| t.external_id == *name && (self.manners.shows_dead || t.live());
+            let lagging = self.manners.lag > 0;
+            self.manners.lag = self.manners.lag.saturating_sub(1);
+            let found = self.tenants.iter_mut().filter(|t| shown(&&**t) && !lagging);
+            return Said::Found(
+                found
+                    .map(|tenant| {
+                        decide(tenant, self.manners);
+                        view(tenant)
+                    })
+                    .collect(),
+            );
+        }
         let id = match step {
-            Step::Adopt(id) => id.clone(),
+            Step::Adopt(id) | Step::Discard(id) => id.clone(),
             _ => f.ledger.tenant_id.clone().unwrap_or_default(),
         };
         let manners = self.manners;
@@ -293,22 +334,13 @@ impl World {
         };
         match step {
             Step::Read | Step::Adopt(_) => {
-                if tenant.request == FulfillmentStatus::Pending {
-                    tenant.request = FulfillmentStatus::Approved;
-                    if tenant.status == TenantStatus::Pending {
-                        tenant.status = TenantStatus::Active;
-                        if manners.fails {
-                            tenant.status = TenantStatus::Failed;
-                            tenant.request = FulfillmentStatus::Failed;
-                        }
-                    }
-                }
+                decide(tenant, manners);
                 return Said::Tenant(Box::new(view(tenant)));
             }
             Step::Change => tenant.limits.extend(desired),
             Step::Suspend => tenant.status = TenantStatus::Suspended,
             Step::Resume => tenant.status = TenantStatus::Active,
-            Step::Delete => tenant.status = TenantStatus::Terminated,
+            Step::Delete | Step::Discard(_) => tenant.status = TenantStatus::Terminated,
             other => panic!("no call: {other:?}"),
         }
         if manners.asynchronous {
@@ -327,6 +359,11 @@ impl World {
         if let Some(tenant) = self.tenants.iter().find(taken).filter(|_| unique) {
             return Said::Exists(Some(Box::new(view(tenant))));
         }
+        if self.rules.mode == IdentityMode::IdempotencyKey
+            && let Some(first) = self.answers.get(&intent.external_id)
+        {
+            return Said::Tenant(first.clone());
+        }
         self.created += 1;
         let tenant = Kept {
             id: format!("t{}", self.created),
@@ -343,9 +380,25 @@ impl World {
                 FulfillmentStatus::Approved
             },
         };
-        let said = Said::Tenant(Box::new(view(&tenant)));
+        let first = Box::new(view(&tenant));
+        self.answers
+            .insert(tenant.external_id.clone(), first.clone());
         self.tenants.push(tenant);
-        said
+        Said::Tenant(first)
+    }
+}
+
+/// What was pending is decided at the first look.
+fn decide(tenant: &mut Kept, manners: Manners) {
+    if tenant.request == FulfillmentStatus::Pending {
+        tenant.request = FulfillmentStatus::Approved;
+        if tenant.status == TenantStatus::Pending {
+            tenant.status = TenantStatus::Active;
+            if manners.fails {
+                tenant.status = TenantStatus::Failed;
+                tenant.request = FulfillmentStatus::Failed;
+            }
+        }
     }
 }
 

@@ -193,6 +193,16 @@ fn every_situation_reads_as_promised() {
             pending(RequestType::Purchase),
         ),
         ("tenant missing", Rest::Missing, facts(|_| {})),
+        (
+            "nothing to adopt",
+            Rest::Missing,
+            facts(|f| f.ledger.tenant_id = None),
+        ),
+        (
+            "a create may still land",
+            Rest::Settling,
+            pending(RequestType::Purchase),
+        ),
         ("paused", Rest::Paused, facts(|_| {})),
         (
             "paused while deleting",

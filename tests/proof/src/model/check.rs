@@ -185,7 +185,7 @@ impl Check {
                 let (corrects, waits) = controller::questions(world, &self.scenario, cached);
                 for due in [false, true] {
                     for settled in [false, true] {
-                        if (due || corrects) && (settled || waits) {
+                        if (due || corrects) && (!settled || waits) {
                             actions.push(Action::Observe(
                                 by,
                                 View {
@@ -231,6 +231,8 @@ impl Check {
                     }
                 }
                 Step::Read
+                | Step::Look(_)
+                | Step::Discard(_)
                 | Step::Adopt(_)
                 | Step::Change
                 | Step::Suspend
@@ -339,7 +341,9 @@ fn land(world: &mut World, s: &Scenario, nth: usize, again: bool) -> Option<()> 
 /// another Subscription: only in the other modes can its predecessor's tenant be found.
 fn at_most_one(s: &Scenario, world: &World) -> bool {
     match s.mode {
-        IdentityMode::ExternalId => world.live().count() <= 1,
+        IdentityMode::ExternalId | IdentityMode::IdempotencyKey | IdentityMode::Lookup => {
+            world.live().count() <= 1
+        }
         IdentityMode::None => world
             .live()
             .all(|tenant| world.live().filter(|t| t.owner == tenant.owner).count() == 1),

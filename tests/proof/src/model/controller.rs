@@ -15,7 +15,7 @@ use fulfillment_operator::{
 use super::{
     known::Known,
     mutant::{self, Mutant},
-    scenario::{Scenario, seats},
+    scenario::{Scenario, limits, seats},
     store,
     vendor::{self, Heard},
     world::{Older, Pass, Phase, Post, Sight, World},
@@ -51,6 +51,9 @@ pub(super) fn observe(world: &mut World, s: &Scenario, by: usize, view: View) ->
             generation: object.generation,
             deleting: object.deleting,
             finalized: object.finalized,
+            lost: object.finalized
+                && object.status.request.is_none()
+                && object.status.tenant_id.is_none(),
             paused: false,
             requested_at: None,
             resolution: object.resolution.as_deref().cloned(),
@@ -64,6 +67,7 @@ pub(super) fn observe(world: &mut World, s: &Scenario, by: usize, view: View) ->
             read_due: view.due,
             settled: view.settled,
             missing_confirmed: true,
+            repeatable: object.status.create.is_some(),
             ..Clock::default()
         },
         pass: InPass {
@@ -149,7 +153,8 @@ pub(super) fn questions(world: &World, s: &Scenario, cached: bool) -> (bool, boo
     let object = if cached { &world.cached } else { &world.object };
     object.as_ref().map_or((false, false), |o| {
         let corrects = o.status.tenant_id.is_some() && s.generations > 1;
-        (corrects && !o.deleting, o.deleting)
+        let looks = s.mode == IdentityMode::Lookup && o.status.tenant_id.is_none();
+        (corrects && !o.deleting, o.deleting || looks)
     })
 }
 
@@ -218,9 +223,16 @@ fn result(s: &Scenario, pass: &Pass, facts: &Facts, rest: Rest) -> Option<Phase>
 
 /// A create is sent.
 pub(super) fn send(world: &mut World, by: usize, pass: Pass, intent: &Intent) {
+    // What is repeated under one key carries what it carried before.
+    let sent = pass.facts.ledger.create.as_ref();
+    let same = intent.repeated && sent.is_some_and(|sent| sent.limits == limits(50));
     world.posts.push(Post {
         external_id: intent.external_id.clone(),
-        seats: seats(pass.facts.object.generation),
+        seats: if same {
+            50
+        } else {
+            seats(pass.facts.object.generation)
+        },
         uid: pass.uid,
         awaited_by: Some(by),
         older: pass.older,
@@ -258,7 +270,7 @@ pub(super) fn created(world: &mut World, s: &Scenario, by: usize, mut pass: Pass
 pub(super) fn create_guard(s: &Scenario, intent: &Intent) -> Guard {
     match s.mode {
         IdentityMode::ExternalId => Guard::Intent(intent.clone()),
-        IdentityMode::None => {
+        IdentityMode::IdempotencyKey | IdentityMode::Lookup | IdentityMode::None => {
             Guard::Request(intent.id.clone(), RequestStatus::Pending, intent.attempt)
         }
     }

@@ -46,9 +46,6 @@ pub(super) fn explore(scenario: Scenario) -> Found {
         .checker()
         .threads(THREADS)
         .finish_when(HasDiscoveries::AnyFailures)
-        .timeout(std::time::Duration::from_secs(
-            std::env::var("LIM").map_or(9999, |t| t.parse().unwrap()),
-        ))
         .spawn_bfs()
         .join();
     let broken = checker

@@ -36,8 +36,8 @@ pub fn run(size: Size) -> Tally {
             let found = explore(scenario);
             states += found.states;
             println!(
-                "{} ({}): {} states, {} transitions, depth {}, {} good ends, {:.1} s: {}",
-                scenario::word(mode),
+                "{:?} ({}): {} states, {} transitions, depth {}, {} good ends, {:.1} s: {}",
+                mode,
                 scenario.name,
                 found.states,
                 found.transitions,
@@ -59,8 +59,8 @@ pub fn run(size: Size) -> Tally {
         };
         let found = explore(scenario);
         println!(
-            "mutant {mutant:?} in {} ({}): {}",
-            scenario::word(scenario.mode),
+            "mutant {mutant:?} in {:?} ({}): {}",
+            scenario.mode,
             scenario.name,
             found.verdict(),
         );
@@ -75,5 +75,17 @@ fn print_way(found: &Found) {
     };
     for (nth, action) in way.iter().enumerate() {
         println!("  {:2}. {action}", nth + 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_protocol_holds_and_every_mutant_is_caught() {
+        let tally = run(Size::Sample);
+        assert_eq!(tally.failed, 0);
+        assert!(tally.passed > mutant::ALL.len());
     }
 }

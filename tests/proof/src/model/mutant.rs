@@ -119,7 +119,7 @@ pub(super) fn seen(mutant: Mutant, f: &mut Facts) {
         Mutant::SendsFoundIntent => f.pass.armed = open_create(f).is_some(),
         Mutant::RetriesUnknown => f.rules.on_unknown = OnUnknownOutcome::Retry,
         Mutant::TakesUnproven => f.desired.claimed = false,
-        Mutant::LostStatusIsNew => f.pass.just_finalized = true,
+        Mutant::LostStatusIsNew => f.object.lost = false,
         _ => {}
     }
 }

@@ -1,7 +1,8 @@
 //! What is explored: a kind of vendor, the rules, and the bounds of what happens.
 
 use fulfillment_crds::{
-    DeletionPolicy, DesiredState, IdentityMode, LimitValue, Limits, OnMissing, OnUnknownOutcome,
+    AdoptionPolicy, CreateBody, DeletionPolicy, DesiredState, IdentityMode, LimitValue, Limits,
+    OnMissing, OnUnknownOutcome,
 };
 use fulfillment_operator::facts::{Desired, Rules};
 
@@ -63,16 +64,13 @@ const fn plain(name: &'static str, mode: IdentityMode) -> Scenario {
     }
 }
 
-/// How a mode is called in the output.
-pub(super) fn word(mode: IdentityMode) -> &'static str {
-    match mode {
-        IdentityMode::ExternalId => "ExternalId",
-        IdentityMode::None => "None",
-    }
-}
-
 /// Every mode that is explored.
-pub(super) const MODES: [IdentityMode; 2] = [IdentityMode::ExternalId, IdentityMode::None];
+pub(super) const MODES: [IdentityMode; 4] = [
+    IdentityMode::ExternalId,
+    IdentityMode::IdempotencyKey,
+    IdentityMode::Lookup,
+    IdentityMode::None,
+];
 
 /// The worlds of a mode.
 pub(super) fn scenarios(mode: IdentityMode, size: Size) -> Vec<Scenario> {
@@ -86,8 +84,9 @@ pub(super) fn scenarios(mode: IdentityMode, size: Size) -> Vec<Scenario> {
         },
         ..base
     };
-    let mut all = vec![base, faults];
+    let mut all = vec![base];
     if size == Size::Thorough {
+        all.push(faults);
         all.extend(thorough(base, faults));
     }
     all
@@ -208,6 +207,13 @@ impl Scenario {
             external_id: NAME.into(),
             claimed: self.claimed,
             deletion: self.deletion,
+            adoption: AdoptionPolicy::CreateOnly,
+            body: (self.mode == IdentityMode::IdempotencyKey).then(|| CreateBody {
+                limits: limits(seats(generation)),
+                parameters: Vec::new(),
+                secrets: Vec::new(),
+                inputs: None,
+            }),
         }
     }
 
@@ -217,6 +223,7 @@ impl Scenario {
             mode: self.mode,
             on_missing: OnMissing::Recreate,
             on_unknown: OnUnknownOutcome::Hold,
+            suspend_before_delete: false,
         }
     }
 }

@@ -54,6 +54,8 @@ fn act(world: &mut World, s: &Scenario, by: usize, mut pass: Pass, answered: boo
         Step::Release => object.finalized = false,
         Step::Create(_)
         | Step::Read
+        | Step::Look(_)
+        | Step::Discard(_)
         | Step::Adopt(_)
         | Step::Change
         | Step::Suspend

@@ -1,7 +1,7 @@
 //! People, and what happens to a cluster.
 
 use fulfillment_crds::{IdentityMode, RequestStatus, RequestType};
-use fulfillment_operator::facts::{Ledger, Resolution};
+use fulfillment_operator::facts::{Intent, Ledger, Resolution};
 
 use super::{
     known::Known,
@@ -55,7 +55,15 @@ pub(super) fn deeds(world: &World, s: &Scenario, deeds: &mut Vec<Deed>) {
     if s.touched && world.passes().any(|pass| pass.current) {
         deeds.push(Deed::Touch);
     }
-    let asks = s.mode == IdentityMode::None || s.claimed;
+    let asks = match s.mode {
+        IdentityMode::None => true,
+        // Only what repeating the order cannot tell.
+        IdentityMode::IdempotencyKey => object.status.request.as_ref().is_some_and(|r| {
+            let unknown = r.status == RequestStatus::Unknown;
+            unknown && (!r.reason.is_empty() || object.status.create.is_none())
+        }),
+        IdentityMode::ExternalId | IdentityMode::Lookup => s.claimed,
+    };
     if let Some(answer) = answer(world, object).filter(|_| asks) {
         let answer = Known::new(answer);
         if object.resolution.as_ref() != Some(&answer) {
@@ -93,7 +101,11 @@ pub(super) fn perform(world: &mut World, s: &Scenario, deed: Deed) -> Option<()>
         Deed::Delete => {
             object.deleting = true;
             // Without a fault, nothing was sent for what has no finalizer.
-            world.excused |= !object.finalized && world.left.faults < s.left.faults;
+            // A rebuilt object knows of nothing until its first create is answered.
+            let knows = object.status.tenant_id.is_some();
+            let faulty = world.left.faults < s.left.faults;
+            let bare = !object.finalized || (object.uid > RESTORED && !knows);
+            world.excused |= faulty && bare;
         }
         Deed::Answer(answer) => object.resolution = Some(answer),
         Deed::Touch | Deed::CreateAgain => new_version(world, None),
@@ -125,8 +137,11 @@ pub(super) fn faults(world: &World, s: &Scenario, faults: &mut Vec<Fault>) {
     // In this mode the annotation is all there is of a first intent: who replaces the object before
     // its answer is recorded takes that away. The next create finds the tenant; a delete that comes
     // before one does not.
-    let recorded = object.status.request.is_some() && !world.creating();
-    if object.finalized && (s.mode == IdentityMode::None || recorded) {
+    let recorded = object.status.request.as_ref().is_some_and(|r| {
+        let open = |i: &Known<Intent>| i.id != r.id || i.attempt > r.attempts;
+        !object.intent.as_ref().is_some_and(open)
+    }) && !world.creating();
+    if object.finalized && (s.mode != IdentityMode::ExternalId || recorded) {
         faults.push(Fault::Replace);
     }
     // A rebuilt cluster begins when everything sent by the old one has long landed. In mode None

@@ -45,13 +45,28 @@ pub(super) fn create(world: &mut World, scenario: &Scenario, post: &Post) -> Hea
     let external_id = &post.external_id;
     let shown = |t: &&Kept| scenario.shows_dead || t.live();
     let named = |t: &&Kept| t.external_id == *external_id;
-    let unique = match scenario.mode {
-        IdentityMode::ExternalId => true,
-        IdentityMode::None => false,
-    };
-    let found = world.tenants.iter().filter(shown).find(named);
-    if let Some(found) = found.filter(|_| unique) {
-        return heard(Said::Exists(Some(Box::new(view(found)))));
+    match scenario.mode {
+        IdentityMode::ExternalId => {
+            if let Some(found) = world.tenants.iter().filter(shown).find(named) {
+                return heard(Said::Exists(Some(Box::new(view(found)))));
+            }
+        }
+        // The answer to a key is stored, and outlives the tenant.
+        IdentityMode::IdempotencyKey => {
+            if let Some(found) = world.tenants.iter().find(named) {
+                let state = if scenario.asynchronous {
+                    TenantState::Provisioning
+                } else {
+                    TenantState::Active
+                };
+                let first = Kept {
+                    state,
+                    ..found.clone()
+                };
+                return heard(Said::Tenant(Box::new(view(&first))));
+            }
+        }
+        IdentityMode::Lookup | IdentityMode::None => {}
     }
     let tenant = Kept {
         id: world.names().fresh_tenant(),
@@ -74,9 +89,15 @@ pub(super) fn create(world: &mut World, scenario: &Scenario, post: &Post) -> Hea
 pub(super) fn serve(world: &mut World, scenario: &Scenario, facts: &Facts, step: &Step) -> Heard {
     let known = facts.ledger.tenant_id.clone().unwrap_or_default();
     let id = match step {
-        Step::Adopt(named) => named.clone(),
+        Step::Adopt(named) | Step::Discard(named) => named.clone(),
         _ => known,
     };
+    if let Step::Look(name) = step {
+        let shown = |t: &&Kept| t.live() || scenario.shows_dead;
+        let named = world.tenants.iter().filter(shown);
+        let found = named.filter(|t| t.external_id == *name).map(view);
+        return heard(Said::Found(found.collect()));
+    }
     let reads = matches!(step, Step::Read | Step::Adopt(_));
     let tenants = &mut world.tenants;
     let shown = |t: &&mut Kept| t.id == id && (t.live() || scenario.shows_dead);
@@ -86,14 +107,14 @@ pub(super) fn serve(world: &mut World, scenario: &Scenario, facts: &Facts, step:
     if tenant.owner == 0 && !reads {
         world.broken = world.broken.or(Some(Broken::Foreign));
     }
-    let delete = *step == Step::Delete;
+    let delete = matches!(step, Step::Delete | Step::Discard(_));
     let alive = tenant.state != TenantState::Dead;
     match step {
         Step::Change => tenant.seats = seats(facts.object.generation),
         Step::Suspend if alive => tenant.state = TenantState::Suspended,
         Step::Resume if alive => tenant.state = TenantState::Active,
-        Step::Delete if alive && scenario.asynchronous => tenant.state = TenantState::Leaving,
-        Step::Delete => tenant.state = TenantState::Dead,
+        _ if delete && alive && scenario.asynchronous => tenant.state = TenantState::Leaving,
+        _ if delete => tenant.state = TenantState::Dead,
         _ => {}
     }
     let said = if reads {
@@ -124,7 +145,7 @@ pub(super) fn decide(world: &mut World, scenario: &Scenario, nth: usize, approve
 
 /// What is not shown any more makes no difference to anybody.
 fn forget_dead(world: &mut World, scenario: &Scenario) {
-    if !scenario.shows_dead {
+    if !scenario.shows_dead && scenario.mode != IdentityMode::IdempotencyKey {
         world.tenants.retain(Kept::live);
     }
 }
