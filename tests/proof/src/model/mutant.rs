@@ -95,7 +95,7 @@ pub(super) fn habitat(mutant: Mutant) -> Option<Scenario> {
         | Mutant::RetriesUnknown
         | Mutant::CreatesWhileHeld => (IdentityMode::None, "plain"),
         Mutant::ReleasesBeforeGone => (IdentityMode::ExternalId, "decides later, an edit"),
-        Mutant::CounterStays => (IdentityMode::ExternalId, "shows the dead, created again"),
+        Mutant::CounterStays => (IdentityMode::ExternalId, "a dead namesake"),
         Mutant::TakesUnproven => (IdentityMode::ExternalId, "claimed"),
         Mutant::LostStatusIsNew => (IdentityMode::None, "a fault in the cluster"),
         Mutant::DoubtForgotten => (IdentityMode::ExternalId, "refusals, an edit"),

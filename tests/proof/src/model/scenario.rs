@@ -127,6 +127,11 @@ fn thorough(base: Scenario, faults: Scenario) -> Vec<Scenario> {
             ..base
         },
         Scenario {
+            name: "a dead namesake",
+            shows_dead: true,
+            ..base
+        },
+        Scenario {
             name: "shows the dead, created again",
             shows_dead: true,
             incarnations: 2,
@@ -177,6 +182,19 @@ impl Scenario {
             excused: false,
             broken: None,
         };
+        if self.shows_dead && self.incarnations == 1 {
+            return vec![World {
+                tenants: vec![Kept {
+                    id: "t0".into(),
+                    external_id: NAME.into(),
+                    owner: 1,
+                    state: TenantState::Dead,
+                    pending: false,
+                    seats: seats(1),
+                }],
+                ..bare
+            }];
+        }
         if !self.claimed {
             return vec![bare];
         }
