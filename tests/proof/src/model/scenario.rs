@@ -85,6 +85,13 @@ pub(super) fn scenarios(mode: IdentityMode, size: Size) -> Vec<Scenario> {
         ..base
     };
     let mut all = vec![base];
+    if mode == IdentityMode::ExternalId {
+        all.push(Scenario {
+            name: "a dead namesake",
+            shows_dead: true,
+            ..base
+        });
+    }
     if size == Size::Thorough {
         all.push(faults);
         all.extend(thorough(base, faults));
@@ -124,11 +131,6 @@ fn thorough(base: Scenario, faults: Scenario) -> Vec<Scenario> {
             generations: 2,
             touched: false,
             left: left(0, 0, 1),
-            ..base
-        },
-        Scenario {
-            name: "a dead namesake",
-            shows_dead: true,
             ..base
         },
         Scenario {
