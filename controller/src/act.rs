@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use fulfillment_crds::{IdentityMode, Reason, Subscription};
+use fulfillment_crds::{IdentityMode, Reason, RequestStatus, Subscription};
 use k8s_openapi::jiff::SignedDuration;
 use tokio::time::Instant;
 
@@ -53,8 +53,9 @@ pub async fn act(
             }
             seen.guard = Some(match seen.facts.rules.mode {
                 IdentityMode::ExternalId => Guard::Intent(intent.clone()),
+                // As `intended` has just written it.
                 IdentityMode::IdempotencyKey | IdentityMode::Lookup | IdentityMode::None => {
-                    Guard::Request(intent.id.clone())
+                    Guard::Request(intent.id.clone(), RequestStatus::Pending, intent.attempt)
                 }
             });
             call(ctx, scope, seen, step).await

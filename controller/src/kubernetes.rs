@@ -8,7 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fulfillment_crds::{Condition, Subscription, SubscriptionStatus, annotations, finalizers};
+use fulfillment_crds::{
+    Condition, Request, RequestStatus, Subscription, SubscriptionStatus, annotations, finalizers,
+};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::core::v1::{ConfigMap, Namespace, Secret},
@@ -80,8 +82,48 @@ pub enum Guard {
     Version(String),
     /// The intent in the annotation is still this one.
     Intent(Intent),
-    /// The request in status is still this one.
-    Request(String),
+    /// The request in status is still this one, of this status and attempt: a late record neither
+    /// takes back what another has recorded of it, nor the intent of its next send.
+    Request(String, RequestStatus, i64),
+}
+
+impl Guard {
+    /// The guard of what is recorded next to this request, or in its place.
+    pub fn request(request: &Request) -> Self {
+        Self::Request(request.id.clone(), request.status, request.attempts)
+    }
+
+    /// Whether it holds of an object.
+    pub fn holds(&self, now: &Subscription) -> bool {
+        match self {
+            Self::Version(version) => now.metadata.resource_version.as_ref() == Some(version),
+            Self::Intent(known) => intent(now).as_ref() == Some(known),
+            Self::Request(id, status, attempts) => now
+                .status
+                .as_ref()
+                .and_then(|s| s.request.as_ref())
+                .is_some_and(|r| r.id == *id && r.status == *status && r.attempts == *attempts),
+        }
+    }
+
+    /// What a JSON patch tests for it.
+    pub fn tests(&self) -> Vec<Value> {
+        match self {
+            Self::Version(version) => {
+                vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": version})]
+            }
+            Self::Intent(intent) => vec![json!({
+                "op": "test",
+                "path": format!("/metadata/annotations/{}", annotations::INTENT.replace('/', "~1")),
+                "value": encode(intent),
+            })],
+            Self::Request(id, status, attempts) => vec![
+                json!({"op": "test", "path": "/status/request/id", "value": id}),
+                json!({"op": "test", "path": "/status/request/status", "value": status}),
+                json!({"op": "test", "path": "/status/request/attempts", "value": attempts}),
+            ],
+        }
+    }
 }
 
 /// The Kubernetes API with bounds.
@@ -319,17 +361,7 @@ impl Cluster {
     ) -> Result<Arc<Subscription>, KubeError> {
         let mut patch =
             vec![json!({"op": "test", "path": "/metadata/uid", "value": object.metadata.uid})];
-        patch.push(match guard {
-            Guard::Version(version) => {
-                json!({"op": "test", "path": "/metadata/resourceVersion", "value": version})
-            }
-            Guard::Intent(intent) => json!({
-                "op": "test",
-                "path": format!("/metadata/annotations/{}", annotations::INTENT.replace('/', "~1")),
-                "value": encode(intent),
-            }),
-            Guard::Request(id) => json!({"op": "test", "path": "/status/request/id", "value": id}),
-        });
+        patch.extend(guard.tests());
         patch.push(json!({"op": "add", "path": "/status", "value": status}));
         let (namespace, name) = key(object);
         let patch = json_patch(patch)?;

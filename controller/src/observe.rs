@@ -157,11 +157,7 @@ pub async fn observe(
                 ctx.key.inputs_hash(&order.parameters) == sent.and_then(|sent| sent.inputs.clone())
             });
     }
-    let guard = facts
-        .ledger
-        .request
-        .as_ref()
-        .map(|r| Guard::Request(r.id.clone()));
+    let guard = facts.ledger.request.as_ref().map(Guard::request);
     Ok(Seen {
         order,
         sent_before,

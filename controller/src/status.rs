@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     controller::Context,
-    kubernetes::{self, Guard, KubeError},
+    kubernetes::{Guard, KubeError},
     pace,
 };
 
@@ -99,13 +99,5 @@ async fn holds(ctx: &Context, object: &Subscription, guard: &Guard) -> Result<bo
     if now.metadata.uid != object.metadata.uid {
         return Err(KubeError::Gone);
     }
-    Ok(match guard {
-        Guard::Version(version) => now.metadata.resource_version.as_ref() == Some(version),
-        Guard::Intent(intent) => kubernetes::intent(&now).as_ref() == Some(intent),
-        Guard::Request(id) => now
-            .status
-            .as_ref()
-            .and_then(|s| s.request.as_ref())
-            .is_some_and(|r| r.id == *id),
-    })
+    Ok(guard.holds(&now))
 }

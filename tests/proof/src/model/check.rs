@@ -1,0 +1,405 @@
+//! The model as stateright explores it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fulfillment_crds::{DeletionPolicy, IdentityMode, RequestStatus, RequestType};
+use fulfillment_operator::{drift, plan::Step, status::Weight, vendor::Effect};
+use stateright::{Model, Property};
+
+use super::{
+    controller::{self, Outcome, View},
+    graph::Graph,
+    scenario::{Scenario, seats},
+    store,
+    user::{self, Deed, Fault},
+    vendor,
+    world::{Broken, CONTROLLERS, Controller, Object, Pass, Phase, TenantState, World},
+};
+
+/// How many creates may be on their way at once.
+const POSTS: usize = 2;
+
+/// Something happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// A controller begins a pass.
+    Observe(usize, View),
+    /// Its write arrives at the API server; whether it hears so.
+    Write(usize, bool),
+    /// It sends a create.
+    Send(usize),
+    /// Its deadline has passed: it sends none.
+    TooLate(usize),
+    /// It hears the vendor's answer to a create.
+    Hear(usize),
+    /// It does not.
+    GiveUp(usize),
+    /// It hears that the vendor refuses its create.
+    Refused(usize),
+    /// It calls the vendor for something else.
+    Call(usize, Outcome),
+    /// Its process dies.
+    Crash(usize),
+    /// A create lands at the vendor; whether it will land once more.
+    Land(usize, bool),
+    /// A create is lost.
+    Lose(usize),
+    /// The vendor decides about a tenant.
+    Decide(usize, bool),
+    /// People.
+    Deed(Deed),
+    /// Faults of the cluster.
+    Fault(Fault),
+}
+
+impl Action {
+    /// Whether it may be counted on to lead to a good end: no user has to give up, no process has
+    /// to die, and no vendor to refuse.
+    fn leads_on(&self) -> bool {
+        match self {
+            Self::Observe(..)
+            | Self::Write(..)
+            | Self::Send(_)
+            | Self::TooLate(_)
+            | Self::Hear(_)
+            | Self::GiveUp(_)
+            | Self::Call(..)
+            | Self::Lose(_)
+            | Self::Land(_, false)
+            | Self::Decide(_, true)
+            | Self::Deed(Deed::Answer(_)) => true,
+            Self::Refused(_)
+            | Self::Crash(_)
+            | Self::Land(_, true)
+            | Self::Decide(_, false)
+            | Self::Deed(Deed::Edit | Deed::Touch | Deed::Delete | Deed::CreateAgain)
+            | Self::Fault(_) => false,
+        }
+    }
+}
+
+/// What is explored.
+#[derive(Clone, Debug)]
+pub(super) struct Check {
+    pub(super) scenario: Scenario,
+    /// What led where, for the search backwards from the good ends.
+    pub(super) graph: Option<Arc<Mutex<Graph>>>,
+}
+
+impl Model for Check {
+    type State = World;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<World> {
+        let worlds = self.scenario.beginnings();
+        if let Some(graph) = &self.graph {
+            let mut graph = graph.lock().unwrap_or_else(PoisonError::into_inner);
+            for world in &worlds {
+                graph.begin(world, good(&self.scenario, world));
+            }
+        }
+        worlds
+    }
+
+    fn actions(&self, world: &World, actions: &mut Vec<Action>) {
+        if world.broken.is_some() {
+            return;
+        }
+        for by in 0..CONTROLLERS {
+            self.of_controller(world, by, actions);
+        }
+        for (nth, post) in world.posts.iter().enumerate() {
+            actions.push(Action::Land(nth, false));
+            if world.left.duplicates > 0 {
+                actions.push(Action::Land(nth, true));
+            }
+            if post.awaited_by.is_none() {
+                actions.push(Action::Lose(nth));
+            }
+        }
+        for (nth, tenant) in world.tenants.iter().enumerate() {
+            if tenant.pending || tenant.state == TenantState::Leaving {
+                actions.push(Action::Decide(nth, true));
+                if tenant.state == TenantState::Provisioning && world.left.refusals > 0 {
+                    actions.push(Action::Decide(nth, false));
+                }
+            }
+        }
+        let mut deeds = Vec::new();
+        user::deeds(world, &self.scenario, &mut deeds);
+        actions.extend(deeds.into_iter().map(Action::Deed));
+        let mut faults = Vec::new();
+        user::faults(world, &self.scenario, &mut faults);
+        actions.extend(faults.into_iter().map(Action::Fault));
+    }
+
+    fn next_state(&self, last: &World, action: Action) -> Option<World> {
+        let leads_on = action.leads_on();
+        let mut world = last.clone();
+        self.apply(&mut world, action)?;
+        let world = world.canonical(&self.scenario);
+        if let Some(graph) = &self.graph {
+            let good = good(&self.scenario, &world);
+            graph
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .step(last, &world, leads_on, good);
+        }
+        Some(world)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("never two tenants", |check, world| {
+                at_most_one(&check.scenario, world)
+            }),
+            Property::always("never a lost tenant", |check, world| {
+                !left_behind(&check.scenario, world)
+            }),
+            Property::always("only what is ours is touched", |_, world: &World| {
+                world.broken != Some(Broken::Foreign)
+            }),
+            Property::always("no create without its own intent", |_, world: &World| {
+                world.broken != Some(Broken::Uncovered)
+            }),
+            Property::always("no answer is dropped", |_, world: &World| {
+                world.broken != Some(Broken::Dropped)
+            }),
+            Property::always("a terminal result stays", |_, world: &World| {
+                world.broken != Some(Broken::Regressed)
+            }),
+        ]
+    }
+}
+
+impl Check {
+    fn of_controller(&self, world: &World, by: usize, actions: &mut Vec<Action>) {
+        let Some(me) = world.controllers.get(by) else {
+            return;
+        };
+        let Some(pass) = &me.pass else {
+            for cached in [false, true] {
+                if cached && (me.ahead || world.cached == world.object) {
+                    continue;
+                }
+                let (corrects, waits) = controller::questions(world, &self.scenario, cached);
+                for due in [false, true] {
+                    for settled in [false, true] {
+                        if (due || corrects) && (!settled || waits) {
+                            actions.push(Action::Observe(
+                                by,
+                                View {
+                                    cached,
+                                    due,
+                                    settled,
+                                },
+                            ));
+                        }
+                    }
+                }
+            }
+            if me.sight.is_some() || me.ahead {
+                actions.push(Action::Crash(by));
+            }
+            return;
+        };
+        actions.push(Action::Crash(by));
+        match &pass.phase {
+            Phase::Recording { weight, .. } => {
+                actions.push(Action::Write(by, true));
+                if **weight != Weight::View {
+                    actions.push(Action::Write(by, false));
+                }
+            }
+            Phase::Waiting(answer) => {
+                actions.push(Action::GiveUp(by));
+                match answer {
+                    Some(_) => actions.push(Action::Hear(by)),
+                    None if world.left.refusals > 0 => actions.push(Action::Refused(by)),
+                    None => {}
+                }
+            }
+            Phase::Acting => match &*pass.step {
+                Step::Claim(_) | Step::Finalize | Step::Intend(_) | Step::Release => {
+                    // Not to hear of it is to die right after it.
+                    actions.push(Action::Write(by, true));
+                }
+                Step::Create(_) => {
+                    actions.push(Action::TooLate(by));
+                    if world.posts.len() < POSTS {
+                        actions.push(Action::Send(by));
+                    }
+                }
+                Step::Read
+                | Step::Look(_)
+                | Step::Discard(_)
+                | Step::Adopt(_)
+                | Step::Change
+                | Step::Suspend
+                | Step::Resume
+                | Step::Delete => {
+                    actions.push(Action::Call(by, Outcome::Answered));
+                    if self.scenario.flaky {
+                        actions.push(Action::Call(by, Outcome::AnswerLost));
+                        actions.push(Action::Call(by, Outcome::NotSent));
+                    }
+                }
+                Step::Rest(_) => {}
+            },
+        }
+    }
+
+    /// `None` where it cannot happen.
+    fn apply(&self, world: &mut World, action: Action) -> Option<()> {
+        let s = &self.scenario;
+        match action {
+            Action::Observe(by, view) => controller::observe(world, s, by, view)?,
+            Action::Write(by, answered) => {
+                let pass = pass(world, by)?;
+                store::write(world, s, by, pass, answered);
+            }
+            Action::Send(by) => {
+                let pass = pass(world, by)?;
+                if let Step::Create(intent) = &*pass.step.clone() {
+                    controller::send(world, by, pass, intent);
+                }
+            }
+            Action::TooLate(by) => {
+                let heard = Err(vendor::failure(Effect::None));
+                let pass = pass(world, by)?;
+                controller::created(world, s, by, pass, heard);
+            }
+            Action::Hear(by) => {
+                let pass = pass(world, by)?;
+                if let Phase::Waiting(Some(answer)) = &pass.phase {
+                    let heard = (**answer).clone();
+                    controller::created(world, s, by, pass, heard);
+                }
+            }
+            Action::GiveUp(by) => {
+                let heard = Err(vendor::failure(Effect::Unknown));
+                let pass = pass(world, by)?;
+                controller::created(world, s, by, pass, heard);
+            }
+            Action::Refused(by) => {
+                world.left.refusals -= 1;
+                world.posts.retain(|post| post.awaited_by != Some(by));
+                let pass = pass(world, by)?;
+                controller::created(world, s, by, pass, Err(vendor::refusal()));
+            }
+            Action::Call(by, outcome) => {
+                let pass = pass(world, by)?;
+                controller::call(world, s, by, pass, outcome);
+            }
+            Action::Crash(by) => {
+                for post in &mut world.posts {
+                    if post.awaited_by == Some(by) {
+                        post.awaited_by = None;
+                    }
+                }
+                world.forget(by);
+                *world.controllers.get_mut(by)? = Controller::default();
+            }
+            Action::Land(nth, again) => land(world, s, nth, again)?,
+            Action::Lose(nth) => {
+                world.posts.remove(nth);
+            }
+            Action::Decide(nth, approve) => {
+                world.left.refusals -= u8::from(!approve);
+                vendor::decide(world, s, nth, approve);
+            }
+            Action::Deed(deed) => user::perform(world, s, deed)?,
+            Action::Fault(fault) => user::befall(world, fault)?,
+        }
+        Some(())
+    }
+}
+
+fn pass(world: &World, by: usize) -> Option<Pass> {
+    world.controllers.get(by)?.pass.clone()
+}
+
+fn land(world: &mut World, s: &Scenario, nth: usize, again: bool) -> Option<()> {
+    let mut post = world.posts.get(nth)?.clone();
+    world.posts.remove(nth);
+    let heard = vendor::create(world, s, &post);
+    let sender = post.awaited_by.take();
+    if let Some(pass) = sender
+        .and_then(|by| world.controllers.get_mut(by))
+        .and_then(|me| me.pass.as_mut())
+    {
+        pass.phase = Phase::Waiting(Some(super::known::Known::new(heard)));
+    }
+    if again {
+        world.left.duplicates -= 1;
+        world.posts.push(post);
+    }
+    Some(())
+}
+
+/// At most one live tenant for each Subscription. In mode None an object that was created again is
+/// another Subscription: only in the other modes can its predecessor's tenant be found.
+fn at_most_one(s: &Scenario, world: &World) -> bool {
+    match s.mode {
+        IdentityMode::ExternalId | IdentityMode::IdempotencyKey | IdentityMode::Lookup => {
+            world.live().count() <= 1
+        }
+        IdentityMode::None => world
+            .live()
+            .all(|tenant| world.live().filter(|t| t.owner == tenant.owner).count() == 1),
+    }
+}
+
+fn left_behind(s: &Scenario, world: &World) -> bool {
+    world.object.is_none()
+        && !world.creating()
+        && !world.excused
+        && s.deletion == DeletionPolicy::Delete
+        && world.live().count() > 0
+}
+
+/// A state that an object may end in and stay.
+fn good(s: &Scenario, world: &World) -> bool {
+    let calm = world.posts.is_empty() && world.passes().count() == 0;
+    calm && match &world.object {
+        None => world.live().count() == 0 || world.excused || s.deletion == DeletionPolicy::Retain,
+        Some(object) => !object.deleting && (fulfilled(s, world, object) || refused(world, object)),
+    }
+}
+
+fn fulfilled(s: &Scenario, world: &World, object: &Object) -> bool {
+    let desired = s.desired(object.generation);
+    let suspended = desired.state == fulfillment_crds::DesiredState::Suspended;
+    let mut ours = world
+        .live()
+        .filter(|t| s.mode != IdentityMode::None || t.owner == object.uid);
+    let tenant = ours.next();
+    let kept = tenant.is_some_and(|tenant| {
+        let state = if suspended {
+            TenantState::Suspended
+        } else {
+            TenantState::Active
+        };
+        object.status.tenant_id.as_ref() == Some(&tenant.id)
+            && tenant.state == state
+            && tenant.seats == seats(object.generation)
+    });
+    let told = object
+        .status
+        .request
+        .as_ref()
+        .is_none_or(|r| r.status == RequestStatus::Approved)
+        && object.status.observed_generation == Some(object.generation)
+        && drift::in_sync(&desired, &object.status);
+    kept && ours.next().is_none() && object.finalized && told
+}
+
+/// Refused, and said so: for people to change something.
+fn refused(world: &World, object: &Object) -> bool {
+    world.live().count() == 0
+        && object.status.request.as_ref().is_some_and(|r| {
+            r.type_ == RequestType::Purchase
+                && r.status == RequestStatus::Failed
+                && r.generation == object.generation
+        })
+}

@@ -1,0 +1,178 @@
+//! The check of the check: the protocol with one rule taken out, which the model must notice. These
+//! alter what the planner sees, says or hears, or how it is carried out; what alters the planner's
+//! own source is in [`super::patches`].
+
+use fulfillment_crds::{IdentityMode, OnUnknownOutcome, RequestStatus};
+use fulfillment_operator::{
+    facts::{Facts, Intent},
+    plan::{Rest, Step, open_create},
+    vendor::{Class, Effect},
+};
+
+use super::{
+    scenario::{NAME, Scenario, scenarios},
+    vendor::Heard,
+};
+use crate::Size;
+
+/// A rule that is taken out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mutant {
+    /// An intent is written whatever happened since the object was read.
+    ClaimsBlindly,
+    /// The first intent is written without the finalizer.
+    NoFinalizer,
+    /// What can be computed again is written without a guard.
+    ReportsBlindly,
+    /// A vendor's answer is guarded by the resourceVersion.
+    RecordsByVersion,
+    /// Nothing waits for an earlier create to land.
+    NoSettle,
+    /// Settling looks at what is sent, not at what is about to be.
+    SettleForgetsArmed,
+    /// An intent without an answer is taken for none.
+    IgnoresOpenIntent,
+    /// An intent found open is used as if it were of this pass.
+    SendsFoundIntent,
+    /// Any failed create is taken for one without effect.
+    UnknownIsFailed,
+    /// A create without a usable answer is sent again under the same intent.
+    RepeatsWithoutIntent,
+    /// The finalizer is dropped once the vendor has heard of the delete.
+    ReleasesBeforeGone,
+    /// The finalizer is dropped while a create has no answer.
+    ReleasesUnanswered,
+    /// A create of unknown outcome is repeated where that is not safe.
+    RetriesUnknown,
+    /// A dead tenant that is still shown gets no successor.
+    CounterStays,
+    /// An externalId the user chose is taken for a proof.
+    TakesUnproven,
+    /// A person's answer is not waited for.
+    CreatesWhileHeld,
+    /// A lost status is taken for a new object.
+    LostStatusIsNew,
+    /// A refusal is taken for the end of earlier attempts too.
+    DoubtForgotten,
+}
+
+/// All of them.
+pub(super) const ALL: [Mutant; 18] = [
+    Mutant::ClaimsBlindly,
+    Mutant::NoFinalizer,
+    Mutant::ReportsBlindly,
+    Mutant::RecordsByVersion,
+    Mutant::NoSettle,
+    Mutant::SettleForgetsArmed,
+    Mutant::IgnoresOpenIntent,
+    Mutant::SendsFoundIntent,
+    Mutant::UnknownIsFailed,
+    Mutant::RepeatsWithoutIntent,
+    Mutant::ReleasesBeforeGone,
+    Mutant::ReleasesUnanswered,
+    Mutant::RetriesUnknown,
+    Mutant::CounterStays,
+    Mutant::TakesUnproven,
+    Mutant::CreatesWhileHeld,
+    Mutant::LostStatusIsNew,
+    Mutant::DoubtForgotten,
+];
+
+/// The world in which a mutant shows.
+pub(super) fn habitat(mutant: Mutant) -> Option<Scenario> {
+    let (mode, name) = match mutant {
+        Mutant::ClaimsBlindly
+        | Mutant::NoFinalizer
+        | Mutant::ReportsBlindly
+        | Mutant::NoSettle
+        | Mutant::SettleForgetsArmed
+        | Mutant::IgnoresOpenIntent
+        | Mutant::SendsFoundIntent
+        | Mutant::RepeatsWithoutIntent
+        | Mutant::ReleasesUnanswered => (IdentityMode::ExternalId, "plain"),
+        Mutant::RecordsByVersion
+        | Mutant::UnknownIsFailed
+        | Mutant::RetriesUnknown
+        | Mutant::CreatesWhileHeld => (IdentityMode::None, "plain"),
+        Mutant::ReleasesBeforeGone => (IdentityMode::ExternalId, "decides later, an edit"),
+        Mutant::CounterStays => (IdentityMode::ExternalId, "a dead namesake"),
+        Mutant::TakesUnproven => (IdentityMode::ExternalId, "claimed"),
+        Mutant::LostStatusIsNew => (IdentityMode::None, "a fault in the cluster"),
+        Mutant::DoubtForgotten => (IdentityMode::ExternalId, "refusals, an edit"),
+    };
+    scenarios(mode, Size::Thorough)
+        .into_iter()
+        .find(|scenario| scenario.name == name)
+        .map(|scenario| Scenario {
+            mutant: Some(mutant),
+            ..scenario
+        })
+}
+
+/// What a mutant sees.
+pub(super) fn seen(mutant: Mutant, f: &mut Facts) {
+    match mutant {
+        Mutant::IgnoresOpenIntent if open_create(f).is_some() => {
+            f.intent = None;
+            f.ledger.request = None;
+        }
+        Mutant::SendsFoundIntent => f.pass.armed = open_create(f).is_some(),
+        Mutant::RetriesUnknown => f.rules.on_unknown = OnUnknownOutcome::Retry,
+        Mutant::TakesUnproven => f.desired.claimed = false,
+        Mutant::LostStatusIsNew => f.object.lost = false,
+        _ => {}
+    }
+}
+
+/// What a mutant does instead of the planned step.
+pub(super) fn planned(mutant: Mutant, f: &Facts, step: Step) -> Step {
+    match (mutant, step) {
+        (Mutant::RepeatsWithoutIntent, Step::Rest(Rest::Retry)) if f.pass.mutated => f
+            .intent
+            .clone()
+            .filter(|_| open_create(f).is_some())
+            .map_or(Step::Rest(Rest::Retry), Step::Create),
+        (Mutant::ReleasesBeforeGone, Step::Read) if f.object.deleting => Step::Release,
+        (Mutant::ReleasesUnanswered, Step::Claim(_) | Step::Rest(Rest::Terminating))
+            if f.object.deleting && open_create(f).is_some() =>
+        {
+            Step::Release
+        }
+        (Mutant::CounterStays, Step::Claim(intent)) => Step::Claim(Intent {
+            external_id: NAME.into(),
+            ..intent
+        }),
+        (Mutant::CreatesWhileHeld, Step::Rest(Rest::Held)) if !f.pass.mutated => {
+            Step::Intend(Intent {
+                id: f.pass.request_id.clone(),
+                attempt: 1,
+                external_id: NAME.into(),
+                body: None,
+                repeated: false,
+                after: None,
+            })
+        }
+        (_, step) => step,
+    }
+}
+
+/// What a mutant makes of an answer.
+pub(super) fn heard(mutant: Mutant, f: &mut Facts, heard: Heard) -> Heard {
+    match (mutant, heard) {
+        (Mutant::UnknownIsFailed, Err(mut error)) => {
+            error.effect = Effect::None;
+            Err(error)
+        }
+        (Mutant::DoubtForgotten, Err(error)) if error.class == Class::Refused => {
+            let attempt = f.intent.as_ref().map_or(0, |intent| intent.attempt);
+            if let Some(request) = &mut f.ledger.request {
+                request.attempts = attempt - 1;
+                if request.status == RequestStatus::Unknown {
+                    request.status = RequestStatus::Pending;
+                }
+            }
+            Err(error)
+        }
+        (_, heard) => heard,
+    }
+}

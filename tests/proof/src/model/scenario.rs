@@ -1,0 +1,258 @@
+//! What is explored: a kind of vendor, the rules, and the bounds of what happens.
+
+use fulfillment_crds::{
+    AdoptionPolicy, CreateBody, DeletionPolicy, DesiredState, IdentityMode, LimitValue, Limits,
+    OnMissing, OnUnknownOutcome,
+};
+use fulfillment_operator::facts::{Desired, Rules};
+
+use super::{
+    mutant::Mutant,
+    world::{Controller, Kept, Left, Object, TenantState, World},
+};
+use crate::Size;
+
+/// The externalId of the object, before any counter.
+pub(super) const NAME: &str = "k1-x";
+
+/// A kind of vendor, the rules, and the bounds of what happens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    pub(super) mode: IdentityMode,
+    /// The vendor decides later, and may refuse.
+    pub(super) asynchronous: bool,
+    /// Deleted tenants stay visible and keep their externalId.
+    pub(super) shows_dead: bool,
+    /// The externalId is the user's choice, and somebody else's tenant may have it.
+    pub(super) claimed: bool,
+    pub(super) deletion: DeletionPolicy,
+    /// The spec is edited up to this generation.
+    pub(super) generations: i64,
+    /// The user creates the object this often.
+    pub(super) incarnations: u8,
+    /// A user may touch the object at any time without changing what it asks for.
+    pub(super) touched: bool,
+    /// Calls other than creates fail too.
+    pub(super) flaky: bool,
+    pub(super) left: Left,
+    pub(super) mutant: Option<Mutant>,
+}
+
+const NOTHING: Left = Left {
+    freezes: 0,
+    faults: 0,
+    duplicates: 0,
+    refusals: 0,
+};
+
+/// The smallest world of a mode; the others are named by what they add.
+const fn plain(name: &'static str, mode: IdentityMode) -> Scenario {
+    Scenario {
+        name,
+        mode,
+        asynchronous: false,
+        shows_dead: false,
+        claimed: false,
+        deletion: DeletionPolicy::Delete,
+        generations: 1,
+        incarnations: 1,
+        touched: false,
+        flaky: false,
+        left: NOTHING,
+        mutant: None,
+    }
+}
+
+/// Every mode that is explored.
+pub(super) const MODES: [IdentityMode; 4] = [
+    IdentityMode::ExternalId,
+    IdentityMode::IdempotencyKey,
+    IdentityMode::Lookup,
+    IdentityMode::None,
+];
+
+/// The worlds of a mode.
+pub(super) fn scenarios(mode: IdentityMode, size: Size) -> Vec<Scenario> {
+    let base = plain("plain", mode);
+    let faults = Scenario {
+        name: "a fault in the cluster",
+        touched: false,
+        left: Left {
+            faults: 1,
+            ..NOTHING
+        },
+        ..base
+    };
+    let mut all = vec![base];
+    if mode == IdentityMode::ExternalId {
+        all.push(Scenario {
+            name: "a dead namesake",
+            shows_dead: true,
+            ..base
+        });
+    }
+    if size == Size::Thorough {
+        all.push(faults);
+        all.extend(thorough(base, faults));
+    }
+    all
+}
+
+fn thorough(base: Scenario, faults: Scenario) -> Vec<Scenario> {
+    let left = |freezes, duplicates, refusals| Left {
+        freezes,
+        faults: 0,
+        duplicates,
+        refusals,
+    };
+    let mut all = vec![
+        Scenario {
+            name: "stale reads, an edit",
+            generations: 2,
+            left: left(1, 0, 0),
+            ..base
+        },
+        Scenario {
+            name: "created again, duplicates",
+            incarnations: 2,
+            left: left(0, 1, 0),
+            ..base
+        },
+        Scenario {
+            name: "refusals, an edit",
+            generations: 2,
+            left: left(0, 0, 1),
+            ..base
+        },
+        Scenario {
+            name: "decides later, an edit",
+            asynchronous: true,
+            generations: 2,
+            touched: false,
+            left: left(0, 0, 1),
+            ..base
+        },
+        Scenario {
+            name: "shows the dead, created again",
+            shows_dead: true,
+            incarnations: 2,
+            ..base
+        },
+        Scenario {
+            name: "retained, created again",
+            deletion: DeletionPolicy::Retain,
+            incarnations: 2,
+            ..base
+        },
+        Scenario {
+            name: "a fault, stale reads",
+            left: Left {
+                freezes: 1,
+                ..faults.left
+            },
+            ..faults
+        },
+        Scenario {
+            name: "a fault, an edit",
+            generations: 2,
+            ..faults
+        },
+    ];
+    if base.mode == IdentityMode::ExternalId {
+        all.push(Scenario {
+            name: "claimed",
+            claimed: true,
+            left: left(0, 0, 1),
+            ..base
+        });
+    }
+    all
+}
+
+impl Scenario {
+    /// The worlds it begins with.
+    pub(super) fn beginnings(&self) -> Vec<World> {
+        let bare = World {
+            object: Some(Object::new(1)),
+            cached: None,
+            incarnations: 1,
+            tenants: Vec::new(),
+            posts: Vec::new(),
+            controllers: std::array::from_fn(|_| Controller::default()),
+            left: self.left,
+            excused: false,
+            broken: None,
+        };
+        if self.shows_dead && self.incarnations == 1 {
+            return vec![World {
+                tenants: vec![Kept {
+                    id: "t0".into(),
+                    external_id: NAME.into(),
+                    owner: 1,
+                    state: TenantState::Dead,
+                    pending: false,
+                    seats: seats(1),
+                }],
+                ..bare
+            }];
+        }
+        if !self.claimed {
+            return vec![bare];
+        }
+        let taken = World {
+            tenants: vec![Kept {
+                id: "t0".into(),
+                external_id: NAME.into(),
+                owner: 0,
+                state: TenantState::Active,
+                pending: false,
+                seats: 7,
+            }],
+            ..bare.clone()
+        };
+        vec![bare, taken]
+    }
+
+    /// What the spec of a generation asks for.
+    pub(super) fn desired(&self, generation: i64) -> Desired {
+        Desired {
+            state: if generation == 2 {
+                DesiredState::Suspended
+            } else {
+                DesiredState::Active
+            },
+            limits: limits(seats(generation)),
+            inputs: None,
+            external_id: NAME.into(),
+            claimed: self.claimed,
+            deletion: self.deletion,
+            adoption: AdoptionPolicy::CreateOnly,
+            body: (self.mode == IdentityMode::IdempotencyKey).then(|| CreateBody {
+                limits: limits(seats(generation)),
+                parameters: Vec::new(),
+                secrets: Vec::new(),
+                inputs: None,
+            }),
+        }
+    }
+
+    /// What the vendor offers and the admin decided.
+    pub(super) fn rules(&self) -> Rules {
+        Rules {
+            mode: self.mode,
+            on_missing: OnMissing::Recreate,
+            on_unknown: OnUnknownOutcome::Hold,
+            suspend_before_delete: false,
+        }
+    }
+}
+
+/// The limit a generation of the spec declares.
+pub(super) fn seats(generation: i64) -> i64 {
+    if generation == 1 { 50 } else { 60 }
+}
+
+pub(super) fn limits(seats: i64) -> Limits {
+    Limits::from([("seats".to_owned(), LimitValue::from(seats))])
+}

@@ -1,0 +1,187 @@
+//! People, and what happens to a cluster.
+
+use fulfillment_crds::{IdentityMode, RequestStatus, RequestType};
+use fulfillment_operator::facts::{Intent, Ledger, Resolution};
+
+use super::{
+    known::Known,
+    scenario::Scenario,
+    store::{new_version, settle_version},
+    world::{Object, World},
+};
+
+/// What people do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// The spec is edited.
+    Edit,
+    /// Something is written that nobody here looks at: the resourceVersion moves on.
+    Touch,
+    /// The object is deleted.
+    Delete,
+    /// An object of the same name is created after the last one is gone.
+    CreateAgain,
+    /// The question what became of a create is answered, truly.
+    Answer(Known<Resolution>),
+}
+
+/// What happens to a cluster, and should not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// A cache stands still.
+    Freeze,
+    /// The status is lost.
+    LoseStatus,
+    /// `kubectl replace`: finalizers and annotations are lost, status stays.
+    Replace,
+    /// A cluster rebuilt from a backup: another uid, no finalizer, no status.
+    Restore { annotations: bool },
+}
+
+/// What people may do now.
+pub(super) fn deeds(world: &World, s: &Scenario, deeds: &mut Vec<Deed>) {
+    let Some(object) = &world.object else {
+        if world.incarnations < s.incarnations {
+            deeds.push(Deed::CreateAgain);
+        }
+        return;
+    };
+    if !object.deleting {
+        deeds.push(Deed::Delete);
+        if object.generation < s.generations {
+            deeds.push(Deed::Edit);
+        }
+    }
+    if s.touched && world.passes().any(|pass| pass.current) {
+        deeds.push(Deed::Touch);
+    }
+    let asks = match s.mode {
+        IdentityMode::None => true,
+        // Only what repeating the order cannot tell.
+        IdentityMode::IdempotencyKey => object.status.request.as_ref().is_some_and(|r| {
+            let unknown = r.status == RequestStatus::Unknown;
+            unknown && (!r.reason.is_empty() || object.status.create.is_none())
+        }),
+        IdentityMode::ExternalId | IdentityMode::Lookup => s.claimed,
+    };
+    if let Some(answer) = answer(world, object).filter(|_| asks) {
+        let answer = Known::new(answer);
+        if object.resolution.as_ref() != Some(&answer) {
+            deeds.push(Deed::Answer(answer));
+        }
+    }
+}
+
+/// A true answer to an open question. People look when nothing is on its way any more: who answers
+/// earlier does not know.
+fn answer(world: &World, object: &Object) -> Option<Resolution> {
+    let asked = object.status.request.as_ref().filter(|r| {
+        r.type_ == RequestType::Purchase
+            && matches!(r.status, RequestStatus::Unknown | RequestStatus::Pending)
+    })?;
+    if object.status.tenant_id.is_some() || world.creating() {
+        return None;
+    }
+    Some(world.live().next().map_or_else(
+        || Resolution::None(asked.id.clone()),
+        |tenant| Resolution::Adopt(tenant.id.clone()),
+    ))
+}
+
+pub(super) fn perform(world: &mut World, s: &Scenario, deed: Deed) -> Option<()> {
+    if deed == Deed::CreateAgain {
+        world.incarnations += 1;
+        world.object = Some(Object::new(world.incarnations));
+        return Some(());
+    }
+    let object = world.object.as_mut()?;
+    let old = object.clone();
+    match deed {
+        Deed::Edit => object.generation += 1,
+        Deed::Delete => {
+            object.deleting = true;
+            // Without a fault, nothing was sent for what has no finalizer.
+            // A rebuilt object knows of nothing until its first create is answered.
+            let knows = object.status.tenant_id.is_some();
+            let faulty = world.left.faults < s.left.faults;
+            let bare = !object.finalized || (object.uid > RESTORED && !knows);
+            world.excused |= faulty && bare;
+        }
+        Deed::Answer(answer) => object.resolution = Some(answer),
+        Deed::Touch | Deed::CreateAgain => new_version(world, None),
+    }
+    settle_version(world, None, &old);
+    Some(())
+}
+
+/// Restored objects count from here.
+const RESTORED: u8 = 100;
+
+/// What may happen to the cluster now.
+pub(super) fn faults(world: &World, s: &Scenario, faults: &mut Vec<Fault>) {
+    let Some(object) = &world.object else {
+        return;
+    };
+    if world.left.freezes > 0 {
+        faults.push(Fault::Freeze);
+    }
+    if world.left.faults == 0 {
+        return;
+    }
+    if *object.status != Ledger::default() {
+        faults.push(Fault::LoseStatus);
+    }
+    if object.deleting {
+        return;
+    }
+    // In this mode the annotation is all there is of a first intent: who replaces the object before
+    // its answer is recorded takes that away. The next create finds the tenant; a delete that comes
+    // before one does not.
+    let recorded = object.status.request.as_ref().is_some_and(|r| {
+        let open = |i: &Known<Intent>| i.id != r.id || i.attempt > r.attempts;
+        !object.intent.as_ref().is_some_and(open)
+    }) && !world.creating();
+    if object.finalized && (s.mode != IdentityMode::ExternalId || recorded) {
+        faults.push(Fault::Replace);
+    }
+    // A rebuilt cluster begins when everything sent by the old one has long landed. In mode None
+    // the docs say that it buys again.
+    if s.mode != IdentityMode::None && !world.creating() {
+        faults.push(Fault::Restore { annotations: false });
+        if object.intent.is_some() {
+            faults.push(Fault::Restore { annotations: true });
+        }
+    }
+}
+
+pub(super) fn befall(world: &mut World, fault: Fault) -> Option<()> {
+    if fault == Fault::Freeze {
+        world.left.freezes -= 1;
+        world.cached = Some(world.object.clone()?);
+        for controller in &mut world.controllers {
+            controller.ahead = false;
+        }
+        return Some(());
+    }
+    world.left.faults -= 1;
+    let object = world.object.as_mut()?;
+    let old = object.clone();
+    match fault {
+        Fault::Freeze => {}
+        Fault::LoseStatus => object.status = Known::new(Ledger::default()),
+        Fault::Replace => {
+            object.finalized = false;
+            object.intent = None;
+            object.resolution = None;
+        }
+        Fault::Restore { annotations } => {
+            let uid = RESTORED + world.incarnations;
+            *object = Object {
+                intent: object.intent.clone().filter(|_| annotations),
+                ..Object::new(uid)
+            };
+        }
+    }
+    settle_version(world, None, &old);
+    Some(())
+}
