@@ -220,7 +220,7 @@ impl Check {
                 }
             }
             Phase::Acting => match &*pass.step {
-                Step::Claim(_) | Step::Finalize | Step::Intend(_) | Step::Release => {
+                Step::Claim(_) | Step::Finalize | Step::Intend(_) | Step::Bury | Step::Release => {
                     // Not to hear of it is to die right after it.
                     actions.push(Action::Write(by, true));
                 }

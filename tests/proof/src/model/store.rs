@@ -51,6 +51,8 @@ fn act(world: &mut World, s: &Scenario, by: usize, mut pass: Pass, answered: boo
             object.status = Known::new(kept(&facts.ledger));
             ledger::armed(&mut facts, intent);
         }
+        // Kept beside the object; no decision but this pass's rests on it.
+        Step::Bury => ledger::buried(&mut facts),
         Step::Release => object.finalized = false,
         Step::Create(_)
         | Step::Read
