@@ -4,6 +4,7 @@ use crate::{
     Operator, Vendor, api,
     api::Reader,
     binaries::workspace,
+    history::Twins,
     log_tail,
     objects::{self, condition, is_observed, standing},
     poll_or,
@@ -162,6 +163,9 @@ impl Builder {
             namespace,
             control_plane,
         };
+        if self.connection["policies"]["onUnknownOutcome"] == "Retry" {
+            world.vendor.allow_twins(Twins::Accepted);
+        }
         world.prepare(&operator_namespace, self.cluster_wide);
         world.apply(&objects::all(&[
             objects::secret(objects::CONNECTION, &[("token", TOKEN)]),
@@ -269,12 +273,21 @@ impl World {
     }
 
     fn kubectl_command(&self, args: &[&str]) -> Command {
+        self.hear_adoptions(args);
         let mut kubectl = self.control_plane.kubectl();
         // First, as kubectl takes the last of a flag that the arguments repeat.
         kubectl
             .arg(format!("--namespace={}", self.namespace))
             .args(args);
         kubectl
+    }
+
+    /// A tenant that a person names is the operator's from then on.
+    fn hear_adoptions(&self, args: &[&str]) {
+        let answer = "fulfillment-operator.io/resolve-create=adopt:";
+        for tenant in args.iter().filter_map(|arg| arg.strip_prefix(answer)) {
+            self.vendor.adopted(tenant);
+        }
     }
 
     /// `kubectl apply -f -`; returns what it printed.
