@@ -232,7 +232,7 @@ impl Vendor {
 
     /// A person gave the operator this tenant.
     pub fn adopted(&self, id: &str) {
-        self.rule(|rules| drop(rules.adopted.insert(id.to_owned())));
+        self.rule(|rules| rules.adopted.extend([id.to_owned()]));
     }
 
     /// Whether two tenants of one Subscription may be seen.
@@ -241,7 +241,7 @@ impl Vendor {
     }
 
     fn altered(&self, id: &str) {
-        self.rule(|rules| drop(rules.altered.insert(id.to_owned())));
+        self.rule(|rules| rules.altered.extend([id.to_owned()]));
     }
 
     fn rule(&self, change: impl FnOnce(&mut Rules)) {
