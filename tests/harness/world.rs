@@ -92,7 +92,7 @@ impl Builder {
         self
     }
 
-    /// One more flag for the operator; the last of several wins over the harness' own.
+    /// One more flag for the operator; `--settle` takes the place of the harness' own.
     #[must_use]
     pub fn operator_arg(mut self, arg: &str) -> Self {
         self.operator_args.push(arg.to_owned());
@@ -155,11 +155,12 @@ impl Builder {
         let kubeconfig = control_plane
             .dir()
             .join(format!("{operator_namespace}.kubeconfig"));
-        let mut args = vec![
-            "--allow-insecure-vendor-urls".to_owned(),
-            // The vendor is not so far away that a call could be under way for long.
-            "--settle=3s".to_owned(),
-        ];
+        let mut args = vec!["--allow-insecure-vendor-urls".to_owned()];
+        // The vendor is not so far away that a call could be under way for long.
+        let settle = "--settle=";
+        if !self.operator_args.iter().any(|arg| arg.starts_with(settle)) {
+            args.push(format!("{settle}3s"));
+        }
         if !self.cluster_wide {
             args.push(format!("--watch-namespace={namespace}"));
         }

@@ -7,6 +7,7 @@
 //! [`spot`] says which calls are numbered, and [`fault`] what is done to them.
 #![expect(clippy::print_stdout, reason = "the output is what it is run for")]
 
+mod acts;
 mod cell;
 mod cluster;
 mod fault;
@@ -22,12 +23,7 @@ mod table;
 use crate::{Size, Tally};
 use cell::{Outcome, Plot};
 use control_plane::ControlPlane;
-use fault::Fault;
 use lane::Lane;
-use mode::Mode;
-use scenario::Scenario;
-use script::Target;
-use spot::Spot;
 use std::{
     sync::{
         Mutex, PoisonError,
@@ -48,6 +44,14 @@ fn lanes(size: Size) -> usize {
         // Each lane costs a second to start.
         Size::Sample => 2 * cores,
         Size::Thorough => 4 * cores,
+    }
+}
+
+/// How often the calm runs are repeated: a call that comes in one and not in another comes by chance.
+fn calm_runs(size: Size) -> usize {
+    match size {
+        Size::Sample => 1,
+        Size::Thorough => 4,
     }
 }
 
@@ -81,88 +85,51 @@ fn matrix(size: Size) -> Result<Tally, String> {
             .collect::<Result<Vec<Lane>, String>>()
     })?;
 
-    let calm = each(&lanes, &calm_plots());
+    let times = calm_runs(size);
+    let calm = each(&lanes, &acts::calm(times));
     let mut tally = Tally::default();
-    let mut spots = Vec::new();
-    for (plot, run) in calm {
-        let promised = match plot.scenario.holds(plot.mode) {
-            true => Outcome::Held,
-            false => Outcome::Ok,
-        };
+    for (plot, run) in &calm {
+        let asked = plot.scenario.holds(plot.mode);
+        let promised = if asked { Outcome::Held } else { Outcome::Ok };
         tally.count(run.outcome == promised);
-        if run.outcome != promised {
-            println!("FAIL {}: {:?}", plot.describe(), run.outcome);
+        if asked && run.outcome == Outcome::Ok {
+            println!("FAIL {}: nobody was asked", plot.describe());
         }
-        spots.push((plot.mode, plot.scenario, run.calls));
     }
 
-    let all = plots(&spots);
+    let acts = acts::learn(&calm);
+    let all = acts::cells(&acts, times);
     let chosen = match size {
         Size::Thorough => all.clone(),
-        Size::Sample => spread(&all),
+        Size::Sample => acts::spread(&all, SAMPLE),
     };
     let results: Vec<(Plot, Outcome)> = each(&lanes, &chosen)
         .into_iter()
         .map(|(plot, run)| (plot, run.outcome))
         .collect();
-    println!("{}", table::table(&spots, &results));
-    let mut held = 0;
-    for (plot, outcome) in &results {
-        tally.count(!matches!(outcome, Outcome::Failed(_)));
+    println!("{}", table::table(&acts, &results));
+    let (mut held, mut absent) = (0, 0);
+    for (_, outcome) in &results {
         match outcome {
-            Outcome::Ok => {}
-            Outcome::Held => held += 1,
-            Outcome::Failed(why) => println!("FAIL {}: {why}", plot.describe()),
+            Outcome::Ok => tally.count(true),
+            Outcome::Held => {
+                held += 1;
+                tally.count(true);
+            }
+            Outcome::Absent => absent += 1,
+            Outcome::Failed(_) => tally.count(false),
         }
     }
     println!(
-        "{} of {} cells and {} calm runs, {held} held, {} at a time, {:.0?}",
+        "{} of {} cells ({held} held, {absent} whose call did not come again) and {} calm runs, \
+         {} at a time, {:.0?}",
         results.len(),
         all.len(),
-        spots.len(),
+        calm.len(),
         lanes.len(),
         began.elapsed(),
     );
     Ok(tally)
-}
-
-fn calm_plots() -> Vec<Plot> {
-    let of = |mode| {
-        Scenario::ALL.map(|scenario| Plot {
-            mode,
-            scenario,
-            target: None,
-        })
-    };
-    Mode::ALL.into_iter().flat_map(of).collect()
-}
-
-/// A cell for each call and fault.
-fn plots(spots: &[(Mode, Scenario, Vec<Spot>)]) -> Vec<Plot> {
-    let mut plots = Vec::new();
-    for (mode, scenario, calls) in spots {
-        for spot in calls {
-            let faults = Fault::ALL.iter();
-            let faults = faults.filter(|fault| fault.left_out(*mode, spot).is_none());
-            plots.extend(faults.map(|fault| Plot {
-                mode: *mode,
-                scenario: *scenario,
-                target: Some(Target {
-                    spot: spot.clone(),
-                    fault: *fault,
-                }),
-            }));
-        }
-    }
-    plots
-}
-
-/// The same few of the same cells each time, over all scenarios, calls and faults.
-fn spread(all: &[Plot]) -> Vec<Plot> {
-    let step = (all.len() / SAMPLE).max(1);
-    // Not in step with the faults, or some would never be met.
-    let step = (step..).find(|step| step % 2 == 1 && step % 5 != 0);
-    all.iter().step_by(step.unwrap_or(1)).cloned().collect()
 }
 
 /// Runs cells on all lanes, the slow ones first; the results are in the cells' order.
@@ -179,6 +146,10 @@ fn each(lanes: &[Lane], plots: &[Plot]) -> Vec<(Plot, cell::Run)> {
                         continue;
                     };
                     let run = cell::run(lane, plot);
+                    if let Outcome::Failed(why) = &run.outcome {
+                        // At once: the rest may take an hour.
+                        println!("FAIL {}: {why}", plot.describe());
+                    }
                     let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
                     done.push((*index, plot.clone(), run));
                 }

@@ -1,25 +1,25 @@
 //! The matrix as a table.
 
 use super::{
+    acts::Act,
     cell::{Outcome, Plot},
     fault::Fault,
-    mode::Mode,
-    scenario::Scenario,
     spot::Spot,
 };
 use std::fmt::Write as _;
 
 /// The matrix: which calls there are, and what became of the cells that were run.
-pub(super) fn table(spots: &[(Mode, Scenario, Vec<Spot>)], results: &[(Plot, Outcome)]) -> String {
+pub(super) fn table(acts: &[Act], results: &[(Plot, Outcome)]) -> String {
     let mut text = String::new();
-    for (mode, scenario, calls) in spots {
+    for act in acts {
         // Writing to a String does not fail.
-        let _ = writeln!(text, "\n{}, {}", mode.name(), scenario.name());
+        let _ = writeln!(text, "\n{}, {}", act.mode.name(), act.scenario.name());
         let heads = Fault::ALL.map(|fault| format!("{:>6}", fault.name()));
         let _ = writeln!(text, "  {:<40}{}", "", heads.concat());
-        for (k, spot) in calls.iter().enumerate() {
+        for (k, known) in act.calls.iter().enumerate() {
+            let spot = &known.spot;
             let cells = Fault::ALL.map(|fault| {
-                let word = word(*mode, *scenario, spot, fault, results);
+                let word = word(act, spot, fault, results);
                 format!("{word:>6}")
             });
             let call = format!("{:>2} {spot}", k + 1);
@@ -29,40 +29,38 @@ pub(super) fn table(spots: &[(Mode, Scenario, Vec<Spot>)], results: &[(Plot, Out
     let _ = writeln!(text, "\n{}.", Fault::LEGEND);
     let _ = writeln!(
         text,
-        "ok: as promised; held: as promised, by a question to a person; x: left out; blank: not run."
+        "ok: as promised; held: as promised, by a question to a person; x: left out; ~: the \
+         call comes by chance and did not come; blank: not run."
     );
-    for (mode, _, calls) in spots {
-        let why = calls.iter().find_map(|spot| {
-            let mut faults = Fault::ALL.iter();
-            faults.find_map(|fault| fault.left_out(*mode, spot))
-        });
-        if let Some(why) = why {
-            let _ = writeln!(text, "x, {}: {why}.", mode.name());
-            break;
-        }
+    let left_out = acts.iter().find_map(|act| {
+        let of = |spot: &Spot| {
+            Fault::ALL
+                .iter()
+                .find_map(|fault| fault.left_out(act.mode, spot))
+        };
+        let why = act.calls.iter().find_map(|known| of(&known.spot))?;
+        Some((act.mode.name(), why))
+    });
+    if let Some((mode, why)) = left_out {
+        let _ = writeln!(text, "x, {mode}: {why}.");
     }
     text
 }
 
-fn word(
-    mode: Mode,
-    scenario: Scenario,
-    spot: &Spot,
-    fault: Fault,
-    results: &[(Plot, Outcome)],
-) -> &'static str {
-    if fault.left_out(mode, spot).is_some() {
+fn word(act: &Act, spot: &Spot, fault: Fault, results: &[(Plot, Outcome)]) -> &'static str {
+    if fault.left_out(act.mode, spot).is_some() {
         return "x";
     }
     let here = |plot: &Plot| {
         let target = plot.target.as_ref();
-        plot.mode == mode
-            && plot.scenario == scenario
+        plot.mode == act.mode
+            && plot.scenario == act.scenario
             && target.is_some_and(|target| target.spot == *spot && target.fault == fault)
     };
     match results.iter().find(|(plot, _)| here(plot)) {
         Some((_, Outcome::Ok)) => "ok",
         Some((_, Outcome::Held)) => "held",
+        Some((_, Outcome::Absent)) => "~",
         Some((_, Outcome::Failed(_))) => "FAIL",
         None => "",
     }
