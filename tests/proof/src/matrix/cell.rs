@@ -9,8 +9,11 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-/// How often a cell is run whose call does not come: it hangs on what happened just before.
+/// How often a cell is run whose call does not come: whether it does hangs on what happened just
+/// before.
 const TRIES: usize = 3;
+/// The same, where it does not come always.
+const TRIES_BY_CHANCE: usize = 2;
 /// How many lines of the operator's log go with a failure.
 const LINES: usize = 40;
 
@@ -48,7 +51,12 @@ pub(super) struct Run {
 
 /// Runs a cell, again where its call does not come.
 pub(super) fn run(lane: &Lane, plot: &Plot) -> Run {
-    for _ in 0..TRIES {
+    let tries = if plot.must_come {
+        TRIES
+    } else {
+        TRIES_BY_CHANCE
+    };
+    for _ in 0..tries {
         let result = catch_unwind(AssertUnwindSafe(|| once(lane, plot)));
         let (run, met) = result.unwrap_or_else(|_| (failed("the harness panicked"), true));
         if let Outcome::Failed(_) = run.outcome {
@@ -131,7 +139,7 @@ impl Plot {
         }
     }
 
-    /// The slow ones are begun first, so that none is left alone at the end.
+    /// Whether it waits for long.
     pub(super) fn is_slow(&self) -> bool {
         self.target
             .as_ref()

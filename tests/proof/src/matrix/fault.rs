@@ -89,8 +89,23 @@ impl Fault {
     /// Whether the cell may end with a question to a person.
     pub(super) fn may_hold(self, mode: Mode, scenario: Scenario, spot: &Spot) -> bool {
         match mode {
-            // Repeating tells, unless the vendor says that it has a tenant and not which.
-            Mode::ExternalId => spot.is_create() && self == Self::Conflict,
+            // Repeating tells, unless the vendor says that it has a tenant and not which: by a 409
+            // without a body that names it.
+            Mode::ExternalId => {
+                let unnamed = match self {
+                    Self::Conflict => true,
+                    Self::Garbage => scenario.finds_tenants(),
+                    Self::DieBefore
+                    | Self::DropRequest
+                    | Self::DropAnswer
+                    | Self::ApplyAndDie
+                    | Self::Delay
+                    | Self::Duplicate
+                    | Self::TooMany
+                    | Self::Unavailable => false,
+                };
+                spot.is_create() && unnamed
+            }
             // Held by its nature, or where a create was armed or under way and nobody knows how far
             // it came. 429 says that it had no effect.
             Mode::None => {

@@ -43,7 +43,7 @@ fn lanes(size: Size) -> usize {
     match size {
         // Each lane costs a second to start.
         Size::Sample => 2 * cores,
-        Size::Thorough => 4 * cores,
+        Size::Thorough => 6 * cores,
     }
 }
 
@@ -132,10 +132,14 @@ fn matrix(size: Size) -> Result<Tally, String> {
     Ok(tally)
 }
 
-/// Runs cells on all lanes, the slow ones first; the results are in the cells' order.
+/// Runs cells on all lanes; the results are in the cells' order.
 fn each(lanes: &[Lane], plots: &[Plot]) -> Vec<(Plot, cell::Run)> {
     let mut order: Vec<usize> = (0..plots.len()).collect();
-    order.sort_by_key(|index| plots.get(*index).is_none_or(|plot| !plot.is_slow()));
+    if plots.len() < 10 * lanes.len() {
+        // Where they are few, the slow ones first, so that none is left alone at the end. Where they
+        // are many, the others have the machine while these wait.
+        order.sort_by_key(|index| plots.get(*index).is_none_or(|plot| !plot.is_slow()));
+    }
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     thread::scope(|scope| {

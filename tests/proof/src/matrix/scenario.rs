@@ -65,6 +65,14 @@ impl Scenario {
         }
     }
 
+    /// Whether a create may meet a tenant that an earlier one made.
+    pub(super) fn finds_tenants(self) -> bool {
+        match self {
+            Self::DeleteDuringCreate | Self::Recreate | Self::Restore | Self::Failover => true,
+            Self::Create | Self::Change | Self::SuspendResume | Self::Delete => false,
+        }
+    }
+
     /// Whether it ends with a question to a person even if nothing goes wrong with any call.
     pub(super) fn holds(self, mode: Mode) -> bool {
         match self {
