@@ -86,7 +86,7 @@ pub(super) fn cells(acts: &[Act], times: usize) -> Vec<Plot> {
                     spot: known.spot.clone(),
                     fault: *fault,
                 }),
-                must_come: times > 1 && known.runs == times,
+                must_come: times > 1 && known.runs == times && !known.spot.is_paced(),
             }));
         }
     }
