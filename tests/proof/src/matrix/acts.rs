@@ -6,7 +6,7 @@ use super::{
     mode::Mode,
     scenario::Scenario,
     script::Target,
-    spot::Spot,
+    spot::{Deed, Side, Spot},
 };
 
 /// A scenario in a mode, with its calls.
@@ -41,6 +41,24 @@ pub(super) fn calm(times: usize) -> Vec<Plot> {
         }
     }
     plots
+}
+
+/// A cell that must fail, or the matrix would prove nothing: a create that the network sends twice,
+/// at a vendor that offers nothing against it, makes two tenants.
+pub(super) fn control() -> Plot {
+    let deed = Deed {
+        side: Side::Vendor,
+        what: "POST /tenant".to_owned(),
+    };
+    Plot {
+        mode: Mode::None,
+        scenario: Scenario::Create,
+        target: Some(Target {
+            spot: Spot { deed, nth: 1 },
+            fault: Fault::Duplicate,
+        }),
+        must_come: true,
+    }
 }
 
 /// The calls of calm runs, in the order of the first that made them.
@@ -104,7 +122,6 @@ pub(super) fn spread(all: &[Plot], about: usize) -> Vec<Plot> {
 #[cfg(test)]
 mod tests {
     use super::{super::cell::Outcome, *};
-    use crate::matrix::spot::{Deed, Side};
 
     fn spot(what: &str) -> Spot {
         let deed = Deed {

@@ -97,6 +97,15 @@ fn matrix(size: Size) -> Result<Tally, String> {
         }
     }
 
+    if let Some(lane) = lanes.first() {
+        let run = cell::run(lane, &acts::control());
+        let seen = matches!(&run.outcome, Outcome::Failed(why) if why.starts_with("two tenants"));
+        tally.count(seen);
+        if !seen {
+            println!("FAIL the two tenants of the control were not seen: {run:?}");
+        }
+    }
+
     let acts = acts::learn(&calm);
     let all = acts::cells(&acts, times);
     let chosen = match size {
