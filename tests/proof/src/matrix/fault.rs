@@ -77,6 +77,21 @@ impl Fault {
         }
     }
 
+    /// Whether the operator dies of it.
+    fn kills(self) -> bool {
+        match self {
+            Self::DieBefore | Self::ApplyAndDie => true,
+            Self::DropRequest
+            | Self::DropAnswer
+            | Self::Delay
+            | Self::Duplicate
+            | Self::Conflict
+            | Self::TooMany
+            | Self::Unavailable
+            | Self::Garbage => false,
+        }
+    }
+
     /// Why a cell is left out; the table says so.
     pub(super) fn left_out(self, mode: Mode, spot: &Spot) -> Option<&'static str> {
         let doubled = self == Self::Duplicate && spot.is_create() && !mode.repeats();
@@ -106,11 +121,12 @@ impl Fault {
                 };
                 spot.is_create() && unnamed
             }
-            // Held by its nature, or where a create was armed or under way and nobody knows how far
-            // it came. 429 says that it had no effect.
+            // Held by its nature, or where a create may have been armed or sent: 429 says that it had
+            // no effect, and what only delays a pass before its finalizer leaves no doubt.
             Mode::None => {
                 let refused = spot.is_create() && self == Self::TooMany;
-                scenario.holds(mode) || (scenario.creates() && !refused)
+                let doubt = self.kills() || spot.is_create() || spot.follows_the_finalizer();
+                scenario.holds(mode) || (scenario.creates() && doubt && !refused)
             }
         }
     }

@@ -42,6 +42,12 @@ impl Spot {
         self.deed.side == Side::Vendor && self.deed.what.starts_with("POST")
     }
 
+    /// A write of the Subscription, or what comes between its finalizer and the intent: if it fails,
+    /// the object has a finalizer and no word of a create.
+    pub(super) fn follows_the_finalizer(&self) -> bool {
+        self.deed.what.starts_with("PATCH subscription") || self.is_paced()
+    }
+
     /// A repeated look at the namespace: the operator goes by what it saw within the last half
     /// second, so that whether it comes is a matter of the machine's pace.
     pub(super) fn is_paced(&self) -> bool {
