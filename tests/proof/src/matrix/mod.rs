@@ -4,7 +4,7 @@
 //! A calm run of a scenario tells which calls there are; then each of them is disturbed in every
 //! way, one cell for each, and the cell must end as the mode promises: converged, with one tenant or
 //! none, nothing left behind, and a log at the vendor that [`e2e::history`] finds no fault with.
-//! [`spot`] says which calls are numbered, and [`fault`] what is done to them.
+//! `spot.rs` says which calls are numbered, and `fault.rs` what is done to them.
 #![expect(clippy::print_stdout, reason = "the output is what it is run for")]
 
 mod acts;
