@@ -291,7 +291,7 @@ impl Drop for Vendor {
         };
         let violations = history::check(&calls, &rules).join("\n");
         if !violations.is_empty() {
-            let calls: Vec<String> = calls.iter().map(|call| call.0.to_string()).collect();
+            let calls: Vec<String> = calls.iter().map(Call::brief).collect();
             panic!(
                 "the vendor's log breaks the promise:\n{violations}\n{}",
                 calls.join("\n")
@@ -313,6 +313,13 @@ impl Call {
     /// `create`, `get`, `lookup`, `change`, `disable`, `enable`, `delete` or `other`.
     pub fn operation(&self) -> &str {
         self.0["operation"].as_str().unwrap()
+    }
+
+    /// What matters of it, in a line.
+    pub fn brief(&self) -> String {
+        let (operation, sequence) = (self.operation(), self.sequence());
+        let (path, status, effect) = (&self.0["path"], &self.0["status"], &self.0["effect"]);
+        format!("{sequence} {operation} {path} {status} {effect}")
     }
 
     /// When it came in.

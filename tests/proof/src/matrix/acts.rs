@@ -104,7 +104,7 @@ pub(super) fn cells(acts: &[Act], times: usize) -> Vec<Plot> {
                     spot: known.spot.clone(),
                     fault: *fault,
                 }),
-                must_come: times > 1 && known.runs == times && !known.spot.is_paced(),
+                must_come: times > 1 && known.runs == times && !known.spot.comes_by_chance(),
             }));
         }
     }

@@ -112,11 +112,9 @@ fn failed(why: &str) -> Run {
 /// Why a cell failed, with what both sides say of it.
 fn explain(lane: &Lane, stage: &Stage<'_>, logged: usize, why: &str) -> String {
     let calls = stage.calls().unwrap_or_default();
-    let calls = calls.iter().map(|call| {
-        let [operation, path, status, effect] =
-            ["operation", "path", "status", "effect"].map(|part| call.0[part].to_string());
-        format!("  vendor: {operation} {path} {status} {effect}")
-    });
+    let calls = calls
+        .iter()
+        .map(|call| format!("  vendor: {}", call.brief()));
     let log = lane.log();
     let log: Vec<&str> = log.get(logged..).unwrap_or_default().lines().collect();
     let log = log
