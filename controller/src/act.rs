@@ -11,7 +11,7 @@ use crate::{
     drift,
     facts::{Intent, Read, Trouble},
     inputs::not_ready,
-    kubernetes::{Guard, KubeError},
+    kubernetes::{self, Guard, KubeError, Mark},
     ledger,
     link::{self, Protected, Usable},
     observe::Seen,
@@ -52,10 +52,16 @@ pub async fn act(
                 order.external_id.clone_from(&intent.external_id);
             }
             seen.guard = Some(match seen.facts.rules.mode {
-                IdentityMode::ExternalId => Guard::Intent(intent.clone()),
+                IdentityMode::ExternalId => {
+                    Guard::Intent(intent.clone(), kubernetes::mark(&seen.object))
+                }
                 // As `intended` has just written it.
                 IdentityMode::IdempotencyKey | IdentityMode::Lookup | IdentityMode::None => {
-                    Guard::Request(intent.id.clone(), RequestStatus::Pending, intent.attempt)
+                    Guard::Request(Mark {
+                        id: intent.id.clone(),
+                        status: RequestStatus::Pending,
+                        attempts: intent.attempt,
+                    })
                 }
             });
             call(ctx, scope, seen, step).await

@@ -80,29 +80,49 @@ impl From<kube::Error> for KubeError {
 pub enum Guard {
     /// Nothing at all has changed since the object was read.
     Version(String),
-    /// The intent in the annotation is still this one.
-    Intent(Intent),
-    /// The request in status is still this one, of this status and attempt: a late record neither
-    /// takes back what another has recorded of it, nor the intent of its next send.
-    Request(String, RequestStatus, i64),
+    /// The intent in the annotation is still this one, and the request in status the one that was
+    /// there when it was written: a record that is repeated takes back nothing that came after it.
+    Intent(Intent, Option<Mark>),
+    /// The request in status is still this one: a late record neither takes back what another has
+    /// recorded of it, nor the intent of its next send.
+    Request(Mark),
+}
+
+/// A request in status at one moment of its life.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Mark {
+    /// Its id.
+    pub id: String,
+    /// Where it stood.
+    pub status: RequestStatus,
+    /// How often it had been sent.
+    pub attempts: i64,
+}
+
+impl From<&Request> for Mark {
+    fn from(request: &Request) -> Self {
+        Self {
+            id: request.id.clone(),
+            status: request.status,
+            attempts: request.attempts,
+        }
+    }
 }
 
 impl Guard {
     /// The guard of what is recorded next to this request, or in its place.
     pub fn request(request: &Request) -> Self {
-        Self::Request(request.id.clone(), request.status, request.attempts)
+        Self::Request(request.into())
     }
 
     /// Whether it holds of an object.
     pub fn holds(&self, now: &Subscription) -> bool {
         match self {
             Self::Version(version) => now.metadata.resource_version.as_ref() == Some(version),
-            Self::Intent(known) => intent(now).as_ref() == Some(known),
-            Self::Request(id, status, attempts) => now
-                .status
-                .as_ref()
-                .and_then(|s| s.request.as_ref())
-                .is_some_and(|r| r.id == *id && r.status == *status && r.attempts == *attempts),
+            Self::Intent(known, before) => {
+                intent(now).as_ref() == Some(known) && mark(now) == *before
+            }
+            Self::Request(before) => mark(now).as_ref() == Some(before),
         }
     }
 
@@ -112,16 +132,22 @@ impl Guard {
             Self::Version(version) => {
                 vec![json!({"op": "test", "path": "/metadata/resourceVersion", "value": version})]
             }
-            Self::Intent(intent) => vec![json!({
-                "op": "test",
-                "path": format!("/metadata/annotations/{}", annotations::INTENT.replace('/', "~1")),
-                "value": encode(intent),
-            })],
-            Self::Request(id, status, attempts) => vec![
-                json!({"op": "test", "path": "/status/request/id", "value": id}),
-                json!({"op": "test", "path": "/status/request/status", "value": status}),
-                json!({"op": "test", "path": "/status/request/attempts", "value": attempts}),
-            ],
+            Self::Intent(intent, before) => {
+                let mut tests = vec![json!({
+                    "op": "test",
+                    "path": format!("/metadata/annotations/{}", annotations::INTENT.replace('/', "~1")),
+                    "value": encode(intent),
+                })];
+                match before {
+                    Some(before) => tests.extend(before.tests()),
+                    // Null is what is not there.
+                    None => {
+                        tests.push(json!({"op": "test", "path": "/status/request", "value": null}))
+                    }
+                }
+                tests
+            }
+            Self::Request(before) => before.tests().to_vec(),
         }
     }
 }
@@ -484,6 +510,22 @@ fn is_name(name: &str) -> bool {
             && !label.ends_with('-')
     };
     name.len() <= 253 && name.split('.').all(label)
+}
+
+impl Mark {
+    fn tests(&self) -> [Value; 3] {
+        [
+            json!({"op": "test", "path": "/status/request/id", "value": self.id}),
+            json!({"op": "test", "path": "/status/request/status", "value": self.status}),
+            json!({"op": "test", "path": "/status/request/attempts", "value": self.attempts}),
+        ]
+    }
+}
+
+/// The request in an object's status.
+pub fn mark(object: &Subscription) -> Option<Mark> {
+    let status = object.status.as_ref()?;
+    status.request.as_ref().map(Mark::from)
 }
 
 /// An intent as it stands in the annotation.

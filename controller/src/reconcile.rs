@@ -170,8 +170,8 @@ async fn write(ctx: &Context, seen: &Seen, rest: Rest) -> Result<(), KubeError> 
 fn guard(seen: &Seen) -> (Guard, Weight) {
     let sent = seen.facts.pass.mutated || seen.facts.pass.deleted;
     match &seen.guard {
-        Some(guard @ Guard::Intent(_)) if sent => (guard.clone(), Weight::Create),
-        Some(guard @ (Guard::Request(..) | Guard::Version(_))) if sent => {
+        Some(guard @ Guard::Intent(..)) if sent => (guard.clone(), Weight::Create),
+        Some(guard @ (Guard::Request(_) | Guard::Version(_))) if sent => {
             let create = seen
                 .facts
                 .ledger

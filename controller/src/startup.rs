@@ -47,8 +47,9 @@ pub async fn installation_key(
     let mut wait = Duration::from_millis(200);
     loop {
         match read_or_make(cluster, namespace, name, watched).await {
-            Err(StartError::Kube(KubeError::Failed(why))) => {
-                tracing::warn!(error = why, "the installation key cannot be read yet");
+            // Neither says anything of the key: what was read or made has only to be read again.
+            Err(StartError::Kube(error @ (KubeError::Failed(_) | KubeError::Conflict))) => {
+                tracing::warn!(%error, "the installation key cannot be read yet");
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(Duration::from_secs(10));
             }

@@ -1,6 +1,11 @@
 //! The reference vendor as a process, and what it lets its owner see and do.
 
-use crate::{binaries, http, poll, ports::free_port};
+use crate::{
+    binaries,
+    history::{self, Rules, Twins},
+    http, poll,
+    ports::free_port,
+};
 use control_plane::{spawn_bound, terminate};
 use jiff::Timestamp;
 use reqwest::{Method, blocking::Response};
@@ -35,6 +40,8 @@ pub struct Vendor {
     port: u16,
     args: Vec<String>,
     child: Mutex<Option<Child>>,
+    /// What its log is judged by at the end; none where it is not.
+    rules: Mutex<Option<Rules>>,
     dir: TempDir,
 }
 
@@ -54,6 +61,7 @@ impl Vendor {
             port,
             args: all,
             child: Mutex::new(None),
+            rules: Mutex::new(Some(Rules::default())),
             dir: tempfile::tempdir().unwrap(),
         };
         vendor.run();
@@ -217,11 +225,15 @@ impl Vendor {
 
     /// Changes a tenant behind the operator's back: `{"status", "limits", "parameters"}`.
     pub fn patch_tenant(&self, id: &str, change: Value) {
+        if !change["status"].is_null() {
+            self.altered(id);
+        }
         self.admin(&Method::PATCH, &format!("/tenants/{id}"), Some(&change));
     }
 
     /// Makes a tenant vanish as if it had never been.
     pub fn vanish(&self, id: &str) {
+        self.altered(id);
         self.admin(&Method::DELETE, &format!("/tenants/{id}"), None);
     }
 
@@ -234,6 +246,38 @@ impl Vendor {
             .send()
             .unwrap();
         answer.error_for_status().unwrap().json().unwrap()
+    }
+
+    /// Its log is not judged at the end: it was told to break its promises.
+    pub fn skip_history(&self) {
+        *self.rules.lock().unwrap() = None;
+    }
+
+    /// A person gave the operator this tenant.
+    pub fn adopted(&self, id: &str) {
+        self.rule(|rules| rules.adopted.extend([id.to_owned()]));
+    }
+
+    /// Whether two tenants of one Subscription may be seen.
+    pub fn allow_twins(&self, twins: Twins) {
+        self.rule(|rules| rules.twins = twins);
+    }
+
+    fn altered(&self, id: &str) {
+        self.rule(|rules| rules.altered.extend([id.to_owned()]));
+    }
+
+    fn rule(&self, change: impl FnOnce(&mut Rules)) {
+        self.rules.lock().unwrap().as_mut().map(change);
+    }
+
+    /// The log at the end and what it is judged by; none where it is not judged, or where nobody
+    /// can be asked for it any more.
+    fn history(&self) -> Option<(Vec<Call>, Rules)> {
+        let rules = self.rules.lock().unwrap().take()?;
+        let runs = self.child.lock().unwrap().is_some();
+        let judged = runs && self.url.starts_with("http://") && !std::thread::panicking();
+        judged.then(|| (self.calls(), rules))
     }
 
     fn list(&self, path: &str) -> Vec<Value> {
@@ -263,7 +307,19 @@ impl Vendor {
 
 impl Drop for Vendor {
     fn drop(&mut self) {
+        let history = self.history();
         self.kill();
+        let Some((calls, rules)) = history else {
+            return;
+        };
+        let violations = history::check(&calls, &rules).join("\n");
+        if !violations.is_empty() {
+            let calls: Vec<String> = calls.iter().map(Call::brief).collect();
+            panic!(
+                "the vendor's log breaks the promise:\n{violations}\n{}",
+                calls.join("\n")
+            );
+        }
     }
 }
 
@@ -280,6 +336,13 @@ impl Call {
     /// `create`, `get`, `lookup`, `change`, `disable`, `enable`, `delete` or `other`.
     pub fn operation(&self) -> &str {
         self.0["operation"].as_str().unwrap()
+    }
+
+    /// What matters of it, in a line.
+    pub fn brief(&self) -> String {
+        let (operation, sequence) = (self.operation(), self.sequence());
+        let (path, status, effect) = (&self.0["path"], &self.0["status"], &self.0["effect"]);
+        format!("{sequence} {operation} {path} {status} {effect}")
     }
 
     /// When it came in.

@@ -4,6 +4,7 @@ use crate::{
     Operator, Vendor, api,
     api::Reader,
     binaries::workspace,
+    history::Twins,
     log_tail,
     objects::{self, condition, is_observed, standing},
     poll_or,
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use std::{
     io::Write as _,
     ops::Deref,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     sync::{
         Mutex, OnceLock,
@@ -69,6 +70,7 @@ pub struct Builder {
     cluster_wide: bool,
     operator_args: Vec<String>,
     without_operator: bool,
+    api_server: Option<String>,
     vendor_args: Vec<String>,
     connection: Value,
 }
@@ -101,6 +103,13 @@ impl Builder {
     #[must_use]
     pub fn without_operator(mut self) -> Self {
         self.without_operator = true;
+        self
+    }
+
+    /// Where the operator finds the API server: a proxy before it, over plain http.
+    #[must_use]
+    pub fn api_server(mut self, url: &str) -> Self {
+        self.api_server = Some(url.to_owned());
         self
     }
 
@@ -170,7 +179,13 @@ impl Builder {
             namespace,
             control_plane,
         };
-        world.prepare(&operator_namespace, self.cluster_wide);
+        if self.connection["policies"]["onUnknownOutcome"] == "Retry" {
+            world.vendor.allow_twins(Twins::Accepted);
+        }
+        let kubeconfig = world.prepare(&operator_namespace, self.cluster_wide);
+        if let Some(url) = self.api_server {
+            redirect(&kubeconfig, &url);
+        }
         world.apply(&objects::all(&[
             objects::secret(objects::CONNECTION, &[("token", TOKEN)]),
             objects::connection(world.vendor.url(), self.connection),
@@ -196,6 +211,7 @@ impl World {
             cluster_wide: false,
             operator_args: Vec::new(),
             without_operator: false,
+            api_server: None,
             vendor_args: Vec::new(),
             connection: json!({}),
         }
@@ -212,7 +228,7 @@ impl World {
     }
 
     /// CRDs, namespaces, and the operator's account with the chart's rights and nothing more.
-    fn prepare(&self, operator_namespace: &str, cluster_wide: bool) {
+    fn prepare(&self, operator_namespace: &str, cluster_wide: bool) -> PathBuf {
         match &self.control_plane {
             Plane::Shared(_) => {
                 static ONCE: OnceLock<()> = OnceLock::new();
@@ -236,7 +252,7 @@ impl World {
         let token = self.kubectl(&["create", "token", &account, "--duration=24h", &in_operators]);
         self.control_plane
             .kubeconfig(operator_namespace, token.trim(), operator_namespace)
-            .unwrap();
+            .unwrap()
     }
 
     fn install_crds(&self) {
@@ -277,12 +293,21 @@ impl World {
     }
 
     fn kubectl_command(&self, args: &[&str]) -> Command {
+        self.hear_adoptions(args);
         let mut kubectl = self.control_plane.kubectl();
         // First, as kubectl takes the last of a flag that the arguments repeat.
         kubectl
             .arg(format!("--namespace={}", self.namespace))
             .args(args);
         kubectl
+    }
+
+    /// A tenant that a person names is the operator's from then on.
+    fn hear_adoptions(&self, args: &[&str]) {
+        let answer = "fulfillment-operator.io/resolve-create=adopt:";
+        for tenant in args.iter().filter_map(|arg| arg.strip_prefix(answer)) {
+            self.vendor.adopted(tenant);
+        }
     }
 
     /// `kubectl apply -f -`; returns what it printed.
@@ -485,6 +510,14 @@ fn brief(object: &Value) -> String {
         status.remove("history");
     }
     format!("{brief:#}")
+}
+
+/// Makes a kubeconfig lead to another server.
+fn redirect(kubeconfig: &Path, url: &str) {
+    let text = std::fs::read_to_string(kubeconfig).unwrap();
+    let mut config: Value = serde_json::from_str(&text).unwrap();
+    config["clusters"][0]["cluster"] = json!({"server": url});
+    std::fs::write(kubeconfig, config.to_string()).unwrap();
 }
 
 fn spawn(mut command: Command) -> Child {

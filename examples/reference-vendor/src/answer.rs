@@ -2,7 +2,7 @@
 
 use crate::{
     store::StoreError,
-    tenant::{Object, Tenant},
+    tenant::{Object, RequestStatus, Tenant, TenantStatus},
 };
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -175,6 +175,11 @@ pub(crate) struct Effect {
     /// The tenant that the call is about, if there is one.
     pub(crate) tenant_id: Option<String>,
     pub(crate) external_id: Option<String>,
+    /// Where the tenant is after the call. With this, and the request's, the calls alone tell the
+    /// whole story, and what a caller promises can be checked against them.
+    pub(crate) tenant_status: Option<TenantStatus>,
+    /// Where the tenant's latest request is after the call.
+    pub(crate) request_status: Option<RequestStatus>,
 }
 
 impl Effect {
@@ -184,6 +189,8 @@ impl Effect {
             pending: kind != EffectKind::None && tenant.open.is_some(),
             tenant_id: Some(tenant.id.clone()),
             external_id: tenant.external_id.clone(),
+            tenant_status: Some(tenant.status),
+            request_status: Some(tenant.request.status),
         }
     }
 }

@@ -67,8 +67,10 @@ async fn calls_are_recorded() {
         assert_eq!(calls[0]["headers"][header], "(redacted)");
     }
     assert_eq!(calls[0]["headers"]["x-note"], "n1, n2");
-    let effect =
-        json!({"kind": "created", "pending": false, "tenantId": "t-1001", "externalId": "a"});
+    let effect = json!({
+        "kind": "created", "pending": false, "tenantId": "t-1001", "externalId": "a",
+        "tenantStatus": "active", "requestStatus": "approved",
+    });
     assert_eq!(calls[0]["effect"], effect);
     assert_eq!(calls[0]["fault"], Value::Null);
     let time: jiff::Timestamp = calls[0]["time"].as_str().unwrap().parse().unwrap();

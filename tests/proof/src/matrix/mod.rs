@@ -1,8 +1,175 @@
-//! The crash matrix: every call to either side, every fault, on the real API server with the real binary.
+//! The crash matrix: one fault at each call to either side, over the scenarios, on a real
+//! kube-apiserver and etcd.
+//!
+//! A calm run of a scenario tells which calls there are; then each of them is disturbed in every
+//! way, one cell for each, and the cell must end as the mode promises: converged, with one tenant or
+//! none, nothing left behind, and a log at the vendor that [`e2e::history`] finds no fault with.
+//! `spot.rs` says which calls are numbered, and `fault.rs` what is done to them.
+#![expect(clippy::print_stdout, reason = "the output is what it is run for")]
+
+mod acts;
+mod cell;
+mod cluster;
+mod fault;
+mod lane;
+mod mode;
+mod proxy;
+mod scenario;
+mod script;
+mod spot;
+mod stage;
+mod table;
 
 use crate::{Size, Tally};
+use cell::{Outcome, Plot};
+use control_plane::ControlPlane;
+use lane::Lane;
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Instant,
+};
+use tokio::runtime::Runtime;
 
-/// Runs this part.
-pub fn run(_size: Size) -> Tally {
-    Tally::default()
+/// About how many cells the sample has.
+const SAMPLE: usize = 40;
+
+/// How many cells run at a time: most of a cell's time is spent waiting.
+fn lanes(size: Size) -> usize {
+    let cores = thread::available_parallelism().map_or(2, usize::from);
+    match size {
+        // Each lane costs a second to start.
+        Size::Sample => 2 * cores,
+        Size::Thorough => 6 * cores,
+    }
+}
+
+/// How often the calm runs are repeated: a call that comes in one and not in another comes by chance.
+fn calm_runs(size: Size) -> usize {
+    match size {
+        Size::Sample => 1,
+        Size::Thorough => 4,
+    }
+}
+
+/// Runs the matrix, prints it, and says how many cells ended as promised.
+pub fn run(size: Size) -> Tally {
+    match matrix(size) {
+        Ok(tally) => tally,
+        Err(why) => {
+            println!("the matrix cannot be run: {why}");
+            Tally {
+                passed: 0,
+                failed: 1,
+            }
+        }
+    }
+}
+
+fn matrix(size: Size) -> Result<Tally, String> {
+    let began = Instant::now();
+    // A second call would only say that it is set already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = Runtime::new().map_err(|error| error.to_string())?;
+    // Before the lanes, which share it.
+    ControlPlane::shared();
+    let lanes = thread::scope(|scope| {
+        let start = || Lane::start(runtime.handle());
+        let starting: Vec<_> = (0..lanes(size)).map(|_| scope.spawn(start)).collect();
+        let started = starting.into_iter().map(|lane| lane.join());
+        started
+            .map(|lane| lane.map_err(|_| "a lane panicked".to_owned())?)
+            .collect::<Result<Vec<Lane>, String>>()
+    })?;
+
+    let times = calm_runs(size);
+    let calm = each(&lanes, &acts::calm(times));
+    let mut tally = Tally::default();
+    for (plot, run) in &calm {
+        let asked = plot.scenario.holds(plot.mode);
+        let promised = if asked { Outcome::Held } else { Outcome::Ok };
+        tally.count(run.outcome == promised);
+        if asked && run.outcome == Outcome::Ok {
+            println!("FAIL {}: nobody was asked", plot.describe());
+        }
+    }
+
+    if let Some(lane) = lanes.first() {
+        let run = cell::run(lane, &acts::control());
+        let seen = matches!(&run.outcome, Outcome::Failed(why) if why.starts_with("two tenants"));
+        tally.count(seen);
+        if !seen {
+            println!("FAIL the two tenants of the control were not seen: {run:?}");
+        }
+    }
+
+    let acts = acts::learn(&calm);
+    let all = acts::cells(&acts, times);
+    let chosen = match size {
+        Size::Thorough => all.clone(),
+        Size::Sample => acts::spread(&all, SAMPLE),
+    };
+    let results: Vec<(Plot, Outcome)> = each(&lanes, &chosen)
+        .into_iter()
+        .map(|(plot, run)| (plot, run.outcome))
+        .collect();
+    println!("{}", table::table(&acts, &results));
+    let (mut held, mut absent) = (0, 0);
+    for (_, outcome) in &results {
+        match outcome {
+            Outcome::Ok => tally.count(true),
+            Outcome::Held => {
+                held += 1;
+                tally.count(true);
+            }
+            Outcome::Absent => absent += 1,
+            Outcome::Failed(_) => tally.count(false),
+        }
+    }
+    println!(
+        "{} of {} cells ({held} held, {absent} whose call did not come again) and {} calm runs, \
+         {} at a time, {:.0?}",
+        results.len(),
+        all.len(),
+        calm.len(),
+        lanes.len(),
+        began.elapsed(),
+    );
+    Ok(tally)
+}
+
+/// Runs cells on all lanes; the results are in the cells' order.
+fn each(lanes: &[Lane], plots: &[Plot]) -> Vec<(Plot, cell::Run)> {
+    let mut order: Vec<usize> = (0..plots.len()).collect();
+    if plots.len() < 10 * lanes.len() {
+        // Where they are few, the slow ones first, so that none is left alone at the end. Where they
+        // are many, the others have the machine while these wait.
+        order.sort_by_key(|index| plots.get(*index).is_none_or(|plot| !plot.is_slow()));
+    }
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for lane in lanes {
+            scope.spawn(|| {
+                while let Some(index) = order.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let Some(plot) = plots.get(*index) else {
+                        continue;
+                    };
+                    let run = cell::run(lane, plot);
+                    if let Outcome::Failed(why) = &run.outcome {
+                        // At once: the rest may take an hour.
+                        println!("FAIL {}: {why}", plot.describe());
+                    }
+                    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                    done.push((*index, plot.clone(), run));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(index, _, _)| *index);
+    done.into_iter().map(|(_, plot, run)| (plot, run)).collect()
 }

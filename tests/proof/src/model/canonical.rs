@@ -2,7 +2,6 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use fulfillment_crds::IdentityMode;
 use fulfillment_operator::{kubernetes::Guard, plan::Step};
 
 use super::{
@@ -126,20 +125,17 @@ fn doomed(s: &Scenario, object: Option<&Object>, pass: &Pass) -> bool {
     };
     let holds = |guard: &Guard| match guard {
         Guard::Version(_) => pass.current,
-        Guard::Intent(intent) => object.intent.as_deref() == Some(intent),
-        // Another's late record can bring a request back, where that is guarded by the intent.
-        Guard::Request(id, status, attempts) => {
-            let request = object.status.request.as_ref();
-            s.mode == IdentityMode::ExternalId
-                || request
-                    .is_some_and(|r| r.id == *id && r.status == *status && r.attempts == *attempts)
+        // A request that has moved on never comes back: every record is guarded by it.
+        Guard::Intent(intent, before) => {
+            object.intent.as_deref() == Some(intent) && object.mark() == *before
         }
+        Guard::Request(before) => object.mark().as_ref() == Some(before),
     };
     match &pass.phase {
         Phase::Acting => !pass.current && writes(&pass.step),
         Phase::Recording { guard, .. } => !holds(guard),
         Phase::Waiting(_) => match &*pass.step {
-            Step::Create(intent) => !holds(&controller::create_guard(s, intent)),
+            Step::Create(intent) => !holds(&controller::create_guard(s, intent, &pass.before)),
             _ => false,
         },
     }

@@ -3,8 +3,8 @@
 
 use fulfillment_crds::{IdentityMode, RequestStatus, RequestType};
 use fulfillment_operator::{
-    facts::{Clock, Facts, Intent, ObjectFacts, Pass as InPass},
-    kubernetes::Guard,
+    facts::{Clock, Facts, Intent, Ledger, ObjectFacts, Pass as InPass},
+    kubernetes::{Guard, Mark},
     ledger,
     plan::{Rest, Step, open_create, plan},
     report::{About, report},
@@ -205,7 +205,7 @@ fn result(s: &Scenario, pass: &Pass, facts: &Facts, rest: Rest) -> Option<Phase>
         .as_ref()
         .is_some_and(|r| r.type_ == RequestType::Purchase);
     let (guard, weight) = match pass.guard.as_deref() {
-        Some(guard @ Guard::Intent(_)) if sent => (guard.clone(), Weight::Create),
+        Some(guard @ Guard::Intent(..)) if sent => (guard.clone(), Weight::Create),
         Some(guard) if sent && create => (guard.clone(), Weight::Create),
         Some(guard) if sent => (guard.clone(), Weight::Answer),
         Some(_) | None => (Guard::Version(String::new()), Weight::View),
@@ -260,18 +260,24 @@ pub(super) fn created(world: &mut World, s: &Scenario, by: usize, mut pass: Pass
     let Step::Create(intent) = &*pass.step else {
         return;
     };
-    pass.guard = Some(Known::new(create_guard(s, intent)));
+    pass.guard = Some(Known::new(create_guard(s, intent, &pass.before)));
     pass.covered = false;
     pass.older = Older::default();
     hear(world, s, by, pass, heard);
 }
 
 /// What must still hold when the answer to a create is recorded.
-pub(super) fn create_guard(s: &Scenario, intent: &Intent) -> Guard {
+pub(super) fn create_guard(s: &Scenario, intent: &Intent, before: &Ledger) -> Guard {
     match s.mode {
-        IdentityMode::ExternalId => Guard::Intent(intent.clone()),
+        IdentityMode::ExternalId => {
+            Guard::Intent(intent.clone(), before.request.as_ref().map(Mark::from))
+        }
         IdentityMode::IdempotencyKey | IdentityMode::Lookup | IdentityMode::None => {
-            Guard::Request(intent.id.clone(), RequestStatus::Pending, intent.attempt)
+            Guard::Request(Mark {
+                id: intent.id.clone(),
+                status: RequestStatus::Pending,
+                attempts: intent.attempt,
+            })
         }
     }
 }

@@ -7,7 +7,7 @@ use std::fmt::Debug;
 
 use fulfillment_operator::{
     facts::{Facts, Intent, Ledger, Resolution},
-    kubernetes::Guard,
+    kubernetes::{Guard, Mark},
     plan::Step,
 };
 
@@ -126,13 +126,20 @@ fn of_resolution(resolution: &mut Resolution, f: Visit<'_>) {
     }
 }
 
+fn of_mark(mark: &mut Mark, f: Visit<'_>) {
+    f(Place::Id(&mut mark.id));
+    f(Place::Attempt(&mut mark.attempts));
+}
+
 fn of_guard(guard: &mut Guard, f: Visit<'_>) {
     match guard {
-        Guard::Intent(intent) => of_intent(intent, f),
-        Guard::Request(id, _, attempts) => {
-            f(Place::Id(id));
-            f(Place::Attempt(attempts));
+        Guard::Intent(intent, before) => {
+            of_intent(intent, f);
+            if let Some(before) = before {
+                of_mark(before, f);
+            }
         }
+        Guard::Request(before) => of_mark(before, f),
         Guard::Version(_) => {}
     }
 }

@@ -91,11 +91,10 @@ fn record(
     let blind = s.mutant == Some(Mutant::ReportsBlindly) && weight == Weight::View;
     let holds = |object: &Object, guard: &Guard| match guard {
         Guard::Version(_) => pass.current || blind,
-        Guard::Intent(intent) => object.intent.as_deref() == Some(intent),
-        Guard::Request(id, status, attempts) => {
-            let request = object.status.request.as_ref();
-            request.is_some_and(|r| r.id == *id && r.status == *status && r.attempts == *attempts)
+        Guard::Intent(intent, before) => {
+            object.intent.as_deref() == Some(intent) && object.mark() == *before
         }
+        Guard::Request(before) => object.mark().as_ref() == Some(before),
     };
     let stored = world
         .object

@@ -3,7 +3,7 @@
 
 use fulfillment_operator::{
     facts::{Facts, Intent, Ledger, Resolution},
-    kubernetes::Guard,
+    kubernetes::{Guard, Mark},
     plan::Step,
     status::Weight,
     vendor::{Answer, VendorError},
@@ -46,6 +46,13 @@ pub(super) struct Object {
     pub(super) intent: Option<Known<Intent>>,
     pub(super) resolution: Option<Known<Resolution>>,
     pub(super) status: Known<Ledger>,
+}
+
+impl Object {
+    /// The request in status.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        self.status.request.as_ref().map(Mark::from)
+    }
 }
 
 impl Object {

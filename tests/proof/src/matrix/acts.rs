@@ -1,0 +1,167 @@
+//! Which calls there are, and the cells that follow from them.
+
+use super::{
+    cell::{Plot, Run},
+    fault::Fault,
+    mode::Mode,
+    scenario::Scenario,
+    script::Target,
+    spot::{Deed, Side, Spot},
+};
+
+/// A scenario in a mode, with its calls.
+#[derive(Clone, Debug)]
+pub(super) struct Act {
+    pub(super) mode: Mode,
+    pub(super) scenario: Scenario,
+    pub(super) calls: Vec<Known>,
+}
+
+/// A call that a calm run made.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) spot: Spot,
+    /// In how many calm runs it came. Some calls come by chance: where two passes meet, one of them
+    /// is repeated.
+    pub(super) runs: usize,
+}
+
+/// Every scenario in every mode, `times` each, with nothing going wrong.
+pub(super) fn calm(times: usize) -> Vec<Plot> {
+    let mut plots = Vec::new();
+    for mode in Mode::ALL {
+        for scenario in Scenario::ALL {
+            let plot = Plot {
+                mode,
+                scenario,
+                target: None,
+                must_come: true,
+            };
+            plots.extend(std::iter::repeat_n(plot, times));
+        }
+    }
+    plots
+}
+
+/// A cell that must fail, or the matrix would prove nothing: a create that the network sends twice,
+/// at a vendor that offers nothing against it, makes two tenants.
+pub(super) fn control() -> Plot {
+    let deed = Deed {
+        side: Side::Vendor,
+        what: "POST /tenant".to_owned(),
+    };
+    Plot {
+        mode: Mode::None,
+        scenario: Scenario::Create,
+        target: Some(Target {
+            spot: Spot { deed, nth: 1 },
+            fault: Fault::Duplicate,
+        }),
+        must_come: true,
+    }
+}
+
+/// The calls of calm runs, in the order of the first that made them.
+pub(super) fn learn(runs: &[(Plot, Run)]) -> Vec<Act> {
+    let mut acts: Vec<Act> = Vec::new();
+    for (plot, run) in runs {
+        let of = |act: &Act| act.mode == plot.mode && act.scenario == plot.scenario;
+        if !acts.iter().any(of) {
+            acts.push(Act {
+                mode: plot.mode,
+                scenario: plot.scenario,
+                calls: Vec::new(),
+            });
+        }
+        let Some(act) = acts.iter_mut().find(|act| of(act)) else {
+            continue;
+        };
+        for spot in &run.calls {
+            match act.calls.iter_mut().find(|known| known.spot == *spot) {
+                Some(known) => known.runs += 1,
+                None => act.calls.push(Known {
+                    spot: spot.clone(),
+                    runs: 1,
+                }),
+            }
+        }
+    }
+    acts
+}
+
+/// A cell for each call and fault. One whose call came in every one of so many calm runs must come
+/// again.
+pub(super) fn cells(acts: &[Act], times: usize) -> Vec<Plot> {
+    let mut plots = Vec::new();
+    for act in acts {
+        for known in &act.calls {
+            let faults = Fault::ALL.iter();
+            let faults = faults.filter(|fault| fault.left_out(act.mode, &known.spot).is_none());
+            plots.extend(faults.map(|fault| Plot {
+                mode: act.mode,
+                scenario: act.scenario,
+                target: Some(Target {
+                    spot: known.spot.clone(),
+                    fault: *fault,
+                }),
+                must_come: times > 1 && known.runs == times && !known.spot.comes_by_chance(),
+            }));
+        }
+    }
+    plots
+}
+
+/// About so many of the cells, the same each time, over all scenarios, calls and faults.
+pub(super) fn spread(all: &[Plot], about: usize) -> Vec<Plot> {
+    let step = (all.len() / about).max(1);
+    // Not in step with the faults, or some would never be met.
+    let step = (step..).find(|step| step % 2 == 1 && step % 5 != 0);
+    all.iter().step_by(step.unwrap_or(1)).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::cell::Outcome, *};
+
+    fn spot(what: &str) -> Spot {
+        let deed = Deed {
+            side: Side::Vendor,
+            what: what.to_owned(),
+        };
+        Spot { deed, nth: 1 }
+    }
+
+    #[test]
+    fn cells_are_of_all_calls_and_faults_and_the_spread_is_over_all_faults() {
+        let run = |calls: &[&str]| Run {
+            outcome: Outcome::Ok,
+            calls: calls.iter().map(|what| spot(what)).collect(),
+        };
+        let plots = calm(2);
+        let runs: Vec<(Plot, Run)> = plots
+            .into_iter()
+            .enumerate()
+            .map(|(n, plot)| match n % 2 {
+                0 => (plot, run(&["POST /tenant", "GET /tenant/{id}"])),
+                _ => (plot, run(&["POST /tenant"])),
+            })
+            .collect();
+        let acts = learn(&runs);
+        assert_eq!(acts.len(), Mode::ALL.len() * Scenario::ALL.len());
+        assert!(acts.iter().all(|act| act.calls.len() == 2));
+        let all = cells(&acts, 2);
+        // One is left out for each scenario of mode None: the create that is sent twice.
+        let left_out = Scenario::ALL.len();
+        assert_eq!(all.len(), acts.len() * 2 * Fault::ALL.len() - left_out);
+        let by_chance = |plot: &&Plot| !plot.must_come;
+        assert_eq!(
+            all.iter().filter(by_chance).count(),
+            acts.len() * Fault::ALL.len()
+        );
+        let sample = spread(&all, 40);
+        for fault in Fault::ALL {
+            let is = |plot: &Plot| plot.target.as_ref().is_some_and(|t| t.fault == fault);
+            assert!(sample.iter().any(is), "{fault:?}");
+        }
+    }
+}

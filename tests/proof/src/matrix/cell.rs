@@ -1,0 +1,146 @@
+//! One cell: a scenario with one fault, and how it ends.
+
+use super::{
+    fault::Fault, lane::Lane, mode::Mode, scenario::Scenario, script::Target, spot::Spot,
+    stage::Stage,
+};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+/// How often a cell is run whose call does not come: whether it does hangs on what happened just
+/// before.
+const TRIES: usize = 3;
+/// The same, where it does not come always.
+const TRIES_BY_CHANCE: usize = 2;
+/// How many lines of the operator's log go with a failure.
+const LINES: usize = 40;
+
+/// A scenario, and what goes wrong in it.
+#[derive(Clone, Debug)]
+pub(super) struct Plot {
+    pub(super) mode: Mode,
+    pub(super) scenario: Scenario,
+    /// Nothing, to learn the calls.
+    pub(super) target: Option<Target>,
+    /// A call that does not come is a failure: it came whenever nothing went wrong.
+    pub(super) must_come: bool,
+}
+
+/// How a cell ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// As promised.
+    Ok,
+    /// As promised, after a person was asked.
+    Held,
+    /// The call, which comes by chance, did not come.
+    Absent,
+    /// Not as promised.
+    Failed(String),
+}
+
+/// What a run of a cell brought.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) outcome: Outcome,
+    /// The numbered calls, in their order.
+    pub(super) calls: Vec<Spot>,
+}
+
+/// Runs a cell, again where its call does not come.
+pub(super) fn run(lane: &Lane, plot: &Plot) -> Run {
+    let tries = if plot.must_come {
+        TRIES
+    } else {
+        TRIES_BY_CHANCE
+    };
+    for _ in 0..tries {
+        let result = catch_unwind(AssertUnwindSafe(|| once(lane, plot)));
+        let (run, met) = result.unwrap_or_else(|_| (failed("the harness panicked"), true));
+        if let Outcome::Failed(_) = run.outcome {
+            // Whatever state it is in, the next cell begins with another process.
+            lane.up();
+            return run;
+        }
+        if met {
+            return run;
+        }
+    }
+    if plot.must_come {
+        return failed("the call did not come");
+    }
+    Run {
+        outcome: Outcome::Absent,
+        calls: Vec::new(),
+    }
+}
+
+fn once(lane: &Lane, plot: &Plot) -> (Run, bool) {
+    static NUMBER: AtomicUsize = AtomicUsize::new(1);
+    let name = format!("c{:05}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let logged = lane.log().len();
+    let may_hold = match &plot.target {
+        Some(Target { spot, fault }) => fault.may_hold(plot.mode, plot.scenario, spot),
+        None => plot.scenario.holds(plot.mode),
+    };
+    let stage = match Stage::set(lane, plot.mode, &name, may_hold) {
+        Ok(stage) => stage,
+        Err(why) => return (failed(&why), true),
+    };
+    let prepared = plot.scenario.prepare(&stage);
+    lane.script.arm(plot.target.clone());
+    let played = prepared.and_then(|()| plot.scenario.play(&stage));
+    let (calls, met) = lane.script.disarm();
+    let outcome = match played.and_then(|()| stage.strike()) {
+        Ok(()) if stage.was_held() => Outcome::Held,
+        Ok(()) => Outcome::Ok,
+        Err(why) => Outcome::Failed(explain(lane, &stage, logged, &why)),
+    };
+    let met = met || plot.target.is_none();
+    (Run { outcome, calls }, met)
+}
+
+fn failed(why: &str) -> Run {
+    Run {
+        outcome: Outcome::Failed(why.to_owned()),
+        calls: Vec::new(),
+    }
+}
+
+/// Why a cell failed, with what both sides say of it.
+fn explain(lane: &Lane, stage: &Stage<'_>, logged: usize, why: &str) -> String {
+    let calls = stage.calls().unwrap_or_default();
+    let calls = calls
+        .iter()
+        .map(|call| format!("  vendor: {}", call.brief()));
+    let log = lane.log();
+    let log: Vec<&str> = log.get(logged..).unwrap_or_default().lines().collect();
+    let log = log
+        .get(log.len().saturating_sub(LINES)..)
+        .unwrap_or_default();
+    let log = log.iter().map(|line| format!("  operator: {line}"));
+    let lines: Vec<String> = calls.chain(log).collect();
+    format!("{why} (in {})\n{}", stage.name, lines.join("\n"))
+}
+
+impl Plot {
+    /// In a line.
+    pub(super) fn describe(&self) -> String {
+        let (mode, scenario) = (self.mode.name(), self.scenario.name());
+        match &self.target {
+            Some(Target { spot, fault }) => {
+                format!("{mode}, {scenario}: {spot}: {}", fault.name())
+            }
+            None => format!("{mode}, {scenario}: calm"),
+        }
+    }
+
+    /// Whether it waits for long.
+    pub(super) fn is_slow(&self) -> bool {
+        self.target
+            .as_ref()
+            .is_some_and(|target| target.fault == Fault::Delay)
+    }
+}

@@ -1,0 +1,47 @@
+//! What a vendor offers to make a create safe, and what the operator promises there.
+
+use e2e::history::Twins;
+use reference_vendor::Identity;
+
+/// A value of `identity.mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    ExternalId,
+    None,
+}
+
+impl Mode {
+    /// The modes that are run: one more is a line here, and what the compiler asks for below.
+    pub(super) const ALL: [Self; 2] = [Self::ExternalId, Self::None];
+
+    /// As it stands in a connection.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::ExternalId => "ExternalId",
+            Self::None => "None",
+        }
+    }
+
+    /// The vendor to go with it.
+    pub(super) fn vendor(self) -> Identity {
+        match self {
+            Self::ExternalId => Identity::ExternalId,
+            Self::None => Identity::None,
+        }
+    }
+
+    /// Whether two tenants may be seen, by the vendor's log.
+    pub(super) fn twins(self) -> Twins {
+        match self {
+            Self::ExternalId | Self::None => Twins::Never,
+        }
+    }
+
+    /// Whether a create whose outcome is unknown is answered without a person.
+    pub(super) fn repeats(self) -> bool {
+        match self {
+            Self::ExternalId => true,
+            Self::None => false,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The lives that are disturbed.
+
+use super::{
+    mode::Mode,
+    stage::{End, Stage},
+};
+use serde_json::json;
+
+/// A part of a subscription's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scenario {
+    /// A purchase, with an output Secret.
+    Create,
+    /// Another limit.
+    Change,
+    /// Suspended and resumed.
+    SuspendResume,
+    /// Deleted.
+    Delete,
+    /// Deleted while the create is on its way.
+    DeleteDuringCreate,
+    /// Deleted, and made again under the same name.
+    Recreate,
+    /// The object comes back from a backup or from Git, and the tenant is there.
+    Restore,
+    /// The operator is killed while its create is on its way, and another process takes over as it
+    /// lands.
+    Failover,
+}
+
+impl Scenario {
+    pub(super) const ALL: [Self; 8] = [
+        Self::Create,
+        Self::Change,
+        Self::SuspendResume,
+        Self::Delete,
+        Self::DeleteDuringCreate,
+        Self::Recreate,
+        Self::Restore,
+        Self::Failover,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Change => "change",
+            Self::SuspendResume => "suspend and resume",
+            Self::Delete => "delete",
+            Self::DeleteDuringCreate => "delete during create",
+            Self::Recreate => "re-create under the same name",
+            Self::Restore => "restore without status",
+            Self::Failover => "failover",
+        }
+    }
+
+    /// Whether a create is sent in the part that is disturbed.
+    pub(super) fn creates(self) -> bool {
+        match self {
+            Self::Create
+            | Self::DeleteDuringCreate
+            | Self::Recreate
+            | Self::Restore
+            | Self::Failover => true,
+            Self::Change | Self::SuspendResume | Self::Delete => false,
+        }
+    }
+
+    /// Whether a create may meet a tenant that an earlier one made.
+    pub(super) fn finds_tenants(self) -> bool {
+        match self {
+            Self::DeleteDuringCreate | Self::Recreate | Self::Restore | Self::Failover => true,
+            Self::Create | Self::Change | Self::SuspendResume | Self::Delete => false,
+        }
+    }
+
+    /// Whether it ends with a question to a person even if nothing goes wrong with any call.
+    pub(super) fn holds(self, mode: Mode) -> bool {
+        match self {
+            Self::Restore | Self::Failover => !mode.repeats(),
+            Self::Create
+            | Self::Change
+            | Self::SuspendResume
+            | Self::Delete
+            | Self::DeleteDuringCreate
+            | Self::Recreate => false,
+        }
+    }
+
+    /// What is there before anything is disturbed.
+    pub(super) fn prepare(self, stage: &Stage<'_>) -> Result<(), String> {
+        match self {
+            Self::Create | Self::DeleteDuringCreate | Self::Failover => Ok(()),
+            Self::Change | Self::SuspendResume | Self::Delete | Self::Recreate => {
+                stage.subscribe(json!({}))?;
+                stage.reach(End::Active(50))
+            }
+            Self::Restore => {
+                stage.subscribe(json!({}))?;
+                stage.reach(End::Active(50))?;
+                stage.lane.down();
+                Ok(())
+            }
+        }
+    }
+
+    /// The part that is disturbed, to the end that is promised.
+    pub(super) fn play(self, stage: &Stage<'_>) -> Result<(), String> {
+        match self {
+            Self::Create => {
+                let output = format!("{}-out", stage.name);
+                stage.subscribe(json!({"outputSecretName": output}))?;
+                stage.reach(End::Active(50))?;
+                stage.has_output(&output)
+            }
+            Self::Change => {
+                stage.edit(&json!({"limits": {"seats": 60}}))?;
+                stage.reach(End::Active(60))
+            }
+            Self::SuspendResume => {
+                stage.edit(&json!({"state": "Suspended"}))?;
+                stage.reach(End::Suspended(50))?;
+                stage.edit(&json!({"state": "Active"}))?;
+                stage.reach(End::Active(50))
+            }
+            Self::Delete => {
+                stage.unsubscribe()?;
+                stage.reach(End::Gone)
+            }
+            Self::DeleteDuringCreate => {
+                stage.lane.script.close();
+                stage.subscribe(json!({}))?;
+                stage.create_is_under_way()?;
+                stage.unsubscribe()?;
+                stage.lane.script.open();
+                stage.reach(End::Gone)
+            }
+            Self::Recreate => {
+                stage.unsubscribe()?;
+                stage.reach(End::Gone)?;
+                stage.subscribe(json!({}))?;
+                stage.reach(End::Active(50))
+            }
+            Self::Restore => {
+                match stage.mode {
+                    Mode::ExternalId => {
+                        stage.lose_object()?;
+                        stage.subscribe(json!({}))?;
+                    }
+                    // A bare object is a new purchase there, as the documentation says; one that
+                    // still has its finalizer is not.
+                    Mode::None => stage.lose_status()?,
+                }
+                stage.lane.up();
+                stage.reach(End::Active(50))
+            }
+            Self::Failover => {
+                stage.lane.script.close();
+                stage.subscribe(json!({}))?;
+                stage.create_is_under_way()?;
+                stage.lane.down();
+                stage.lane.script.open();
+                stage.lane.up();
+                stage.reach(End::Active(50))
+            }
+        }
+    }
+}

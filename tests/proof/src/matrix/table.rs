@@ -1,0 +1,67 @@
+//! The matrix as a table.
+
+use super::{
+    acts::Act,
+    cell::{Outcome, Plot},
+    fault::Fault,
+    spot::Spot,
+};
+use std::fmt::Write as _;
+
+/// The matrix: which calls there are, and what became of the cells that were run.
+pub(super) fn table(acts: &[Act], results: &[(Plot, Outcome)]) -> String {
+    let mut text = String::new();
+    for act in acts {
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "\n{}, {}", act.mode.name(), act.scenario.name());
+        let heads = Fault::ALL.map(|fault| format!("{:>6}", fault.name()));
+        let _ = writeln!(text, "  {:<40}{}", "", heads.concat());
+        for (k, known) in act.calls.iter().enumerate() {
+            let spot = &known.spot;
+            let cells = Fault::ALL.map(|fault| {
+                let word = word(act, spot, fault, results);
+                format!("{word:>6}")
+            });
+            let call = format!("{:>2} {spot}", k + 1);
+            let _ = writeln!(text, "  {call:<40}{}", cells.concat());
+        }
+    }
+    let _ = writeln!(text, "\n{}.", Fault::LEGEND);
+    let _ = writeln!(
+        text,
+        "ok: as promised; held: as promised, by a question to a person; x: left out; ~: the \
+         call comes by chance and did not come; blank: not run."
+    );
+    let left_out = acts.iter().find_map(|act| {
+        let of = |spot: &Spot| {
+            Fault::ALL
+                .iter()
+                .find_map(|fault| fault.left_out(act.mode, spot))
+        };
+        let why = act.calls.iter().find_map(|known| of(&known.spot))?;
+        Some((act.mode.name(), why))
+    });
+    if let Some((mode, why)) = left_out {
+        let _ = writeln!(text, "x, {mode}: {why}.");
+    }
+    text
+}
+
+fn word(act: &Act, spot: &Spot, fault: Fault, results: &[(Plot, Outcome)]) -> &'static str {
+    if fault.left_out(act.mode, spot).is_some() {
+        return "x";
+    }
+    let here = |plot: &Plot| {
+        let target = plot.target.as_ref();
+        plot.mode == act.mode
+            && plot.scenario == act.scenario
+            && target.is_some_and(|target| target.spot == *spot && target.fault == fault)
+    };
+    match results.iter().find(|(plot, _)| here(plot)) {
+        Some((_, Outcome::Ok)) => "ok",
+        Some((_, Outcome::Held)) => "held",
+        Some((_, Outcome::Absent)) => "~",
+        Some((_, Outcome::Failed(_))) => "FAIL",
+        None => "",
+    }
+}
