@@ -110,6 +110,7 @@ async fn claim(ctx: &Context, seen: &mut Seen, intent: Option<&Intent>) -> Resul
     arm_deadline(ctx, seen);
     let object = ctx.cluster.claim(&seen.object, intent).await?;
     adopt_object(ctx, seen, object);
+    ctx.pace.unarmed(&uid(seen), intent.is_none());
     match intent {
         Some(intent) => ledger::armed(&mut seen.facts, intent),
         None => ledger::finalized(&mut seen.facts),
@@ -154,8 +155,13 @@ async fn intend(ctx: &Context, seen: &mut Seen, intent: &Intent) -> Result<(), K
         ));
     }
     adopt_object(ctx, seen, object);
+    ctx.pace.unarmed(&uid(seen), false);
     ledger::armed(&mut seen.facts, intent);
     Ok(())
+}
+
+fn uid(seen: &Seen) -> String {
+    seen.object.metadata.uid.clone().unwrap_or_default()
 }
 
 /// The delete, unless a guard says that it has to wait.
@@ -172,7 +178,7 @@ async fn delete(
         });
         return Ok(());
     }
-    let uid = seen.object.metadata.uid.clone().unwrap_or_default();
+    let uid = uid(seen);
     let wait = seen.usable.as_ref().map_or(Duration::ZERO, |usable| {
         let most = usable.connection.spec.policies.max_deletes_per_minute;
         usable.link.deletes.wait(&uid, most)

@@ -104,6 +104,8 @@ pub struct Rules {
     pub on_missing: OnMissing,
     /// What to do when a create's outcome is unknown.
     pub on_unknown: OnUnknownOutcome,
+    /// How long the vendor remembers a key.
+    pub retention: std::time::Duration,
     /// A tenant is suspended before it is deleted.
     pub suspend_before_delete: bool,
 }

@@ -15,13 +15,13 @@ use crate::{
     claims,
     controller::{Context, Scope},
     facts::{Clock, Desired, Facts, ObjectFacts, Pass, Resolution, Rules, Trouble},
-    inputs,
+    identity, inputs,
     kubernetes::{self, Guard, KubeError},
     ledger,
     link::{self, Usable},
     outputs,
     pace::{self, Intervals},
-    plan,
+    plan, tombstones,
     vendor::{Order, budget::Slot},
 };
 
@@ -100,7 +100,7 @@ pub async fn observe(
     let inputs = ctx.key.inputs_hash(&parameters.values);
     let intervals = intervals(ctx, &object, usable.as_ref());
     let mut facts = Facts {
-        object: object_facts(&object, &ledger),
+        object: object_facts(&object, &ledger, ctx.pace.is_unarmed(&uid)),
         desired: Desired {
             state: spec.state,
             limits: spec.limits.clone(),
@@ -150,8 +150,14 @@ pub async fn observe(
         .as_ref()
         .map(|sent| repeated(sent, &order));
     if facts.rules.mode == IdentityMode::IdempotencyKey {
+        if facts.ledger.external_id.is_none() && !deleting {
+            // A key that was used is answered with what it made, dead or not.
+            let last = tombstones::last_name(ctx, &namespace, &name).await?;
+            facts.ledger.external_id =
+                last.map(|last| identity::next(&facts.desired.external_id, &last));
+        }
         facts.desired.body = Some(create_body(&object, &order, facts.desired.inputs.clone()));
-        facts.clock.repeatable = remembered(&facts, usable.as_ref())
+        facts.clock.repeatable = remembered(&facts)
             && sent_before.as_ref().is_some_and(|order| {
                 let sent = facts.ledger.create.as_ref();
                 ctx.key.inputs_hash(&order.parameters) == sent.and_then(|sent| sent.inputs.clone())
@@ -177,6 +183,7 @@ pub async fn observe(
 fn object_facts(
     object: &Subscription,
     ledger: &fulfillment_crds::SubscriptionStatus,
+    unarmed: bool,
 ) -> ObjectFacts {
     let meta = &object.metadata;
     let annotation = |name: &str| meta.annotations.as_ref().and_then(|all| all.get(name));
@@ -189,7 +196,7 @@ fn object_facts(
         generation: meta.generation.unwrap_or_default(),
         deleting: meta.deletion_timestamp.is_some(),
         finalized,
-        lost: finalized && ledger.request.is_none() && ledger.tenant_id.is_none(),
+        lost: finalized && ledger.request.is_none() && ledger.tenant_id.is_none() && !unarmed,
         paused: annotation(annotations::PAUSED).is_some_and(|value| value == "true"),
         requested_at: annotation(annotations::REQUESTED_AT)
             .map(|token| token.chars().take(256).collect::<String>())
@@ -217,6 +224,7 @@ fn rules(usable: Option<&Usable>) -> Rules {
         on_unknown: spec.map_or(OnUnknownOutcome::default(), |spec| {
             spec.policies.on_unknown_outcome
         }),
+        retention: spec.map_or(Duration::ZERO, |spec| spec.identity.retention.into()),
         suspend_before_delete: spec.is_some_and(|spec| spec.policies.suspend_before_delete),
     }
 }
@@ -337,21 +345,14 @@ fn repeated(sent: &CreateBody, now: &Order) -> Order {
 
 /// Whether the vendor still remembers the key of the create under way; half of what it promises
 /// is left as a margin.
-fn remembered(facts: &Facts, usable: Option<&Usable>) -> bool {
-    let retention: Option<Duration> =
-        usable.map(|usable| usable.connection.spec.identity.retention.into());
+fn remembered(facts: &Facts) -> bool {
     let began = facts
         .ledger
         .request
         .as_ref()
         .and_then(|r| r.started_at.as_ref());
-    match (began, retention) {
-        (Some(began), Some(retention)) => {
-            let half = SignedDuration::try_from(retention / 2).unwrap_or(SignedDuration::ZERO);
-            facts.clock.now.duration_since(began.0) < half
-        }
-        (Some(_) | None, _) => false,
-    }
+    let half = SignedDuration::try_from(facts.rules.retention / 2).unwrap_or(SignedDuration::ZERO);
+    began.is_some_and(|began| facts.clock.now.duration_since(began.0) < half)
 }
 
 /// Until when a deleted object's tenant is only suspended; `None` when that is over.

@@ -70,6 +70,8 @@ pub struct Memory {
     written: Option<Arc<Subscription>>,
     /// What it wrote holds changes of others that no pass has seen.
     news: bool,
+    /// This process has placed the finalizer, and no intent since: nothing was sent yet.
+    unarmed: bool,
     /// A mutation's outcome was unknown; an early read sees what landed late.
     verify_at: Option<Instant>,
 }
@@ -245,6 +247,16 @@ impl Pace {
         let memory = all.entry(uid.to_owned()).or_default();
         memory.stumbles = memory.stumbles.saturating_add(1);
         backoff(memory.stumbles).min(STUMBLE_MOST)
+    }
+
+    /// Remembers whether nothing but the finalizer was written yet for an object.
+    pub fn unarmed(&self, uid: &str, unarmed: bool) {
+        self.lock().entry(uid.to_owned()).or_default().unarmed = unarmed;
+    }
+
+    /// Whether nothing but the finalizer was written yet for an object, and by this process.
+    pub fn is_unarmed(&self, uid: &str) -> bool {
+        self.lock().get(uid).is_some_and(|memory| memory.unarmed)
     }
 
     /// Makes a read due at the next pass.

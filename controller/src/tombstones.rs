@@ -1,21 +1,29 @@
-//! What is remembered of a deleted Subscription one of whose creates ever went without an answer: such
-//! a create can still take effect when everybody believes that nothing is left. For a day a ConfigMap
-//! in the operator's namespace keeps the name, and a sweep looks at the vendor again. (client required)
+//! What is remembered of a deleted Subscription, in a ConfigMap in the operator's namespace. (client
+//! required)
 //!
-//! This is the net below the settle time, not a part of the protocol: it mends what a vendor or a
-//! paused process did that nobody promised to be possible.
+//! Where one of its creates ever went without an answer, that create can still take effect when
+//! everybody believes that nothing is left: for a day a sweep looks at the vendor again. This is the
+//! net below the settle time; it mends what a vendor or a paused process did that nobody promised to
+//! be possible.
+//!
+//! Where the vendor honours keys, it answers a key that was used with the tenant it made, dead or not:
+//! for as long as it remembers them, the next Subscription of the same name begins with the next key.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use fulfillment_crds::{ConnectionRef, IdentityMode, Subscription};
 use k8s_openapi::{
-    api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::SignedDuration,
+    api::core::v1::ConfigMap,
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    jiff::{SignedDuration, Timestamp},
 };
 use kube::{
     ResourceExt,
-    api::{DeleteParams, ListParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     core::PartialObjectMeta,
 };
+
+use serde_json::json;
 
 use crate::{
     controller::{Context, Scope},
@@ -28,6 +36,8 @@ use crate::{
 
 /// The label of every tombstone.
 const LABEL: &str = "fulfillment-operator.io/tombstone";
+/// Until when it is kept.
+const UNTIL: &str = "until";
 /// How long one is kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
 
@@ -37,17 +47,31 @@ const KEPT: SignedDuration = SignedDuration::from_hours(24);
 ///
 /// Where the API server fails: then it is not let go yet.
 pub async fn bury(ctx: &Context, object: &Subscription, facts: &Facts) -> Result<(), KubeError> {
-    let uid = object.uid().unwrap_or_default();
     let text = |value: &str| value.to_owned();
+    let retention = match facts.rules.mode {
+        IdentityMode::IdempotencyKey => SignedDuration::try_from(facts.rules.retention).ok(),
+        IdentityMode::ExternalId | IdentityMode::Lookup | IdentityMode::None => None,
+    };
+    let kept = retention.map_or(KEPT, |retention| retention.max(KEPT));
+    let until = facts.clock.now.checked_add(kept).unwrap_or(facts.clock.now);
     let data = BTreeMap::from([
+        (UNTIL.to_owned(), until.to_string()),
         ("namespace".into(), object.namespace().unwrap_or_default()),
         ("name".into(), object.name_any()),
         ("connection".into(), text(&object.spec.connection_ref.name)),
         ("externalId".into(), text(facts.name())),
+        (
+            "keyed".into(),
+            text(if retention.is_some() { "true" } else { "false" }),
+        ),
     ]);
     let stone = ConfigMap {
         metadata: ObjectMeta {
-            name: Some(format!("fulfillment-tombstone-{uid}")),
+            name: Some(name_of(
+                ctx,
+                &object.namespace().unwrap_or_default(),
+                &object.name_any(),
+            )),
             labels: Some([(LABEL.to_owned(), "true".to_owned())].into()),
             ..ObjectMeta::default()
         },
@@ -60,10 +84,51 @@ pub async fn bury(ctx: &Context, object: &Subscription, facts: &Facts) -> Result
     };
     let api = ctx.cluster.api::<ConfigMap>(&ctx.settings.own_namespace);
     match bounded(api.create(&params, &stone)).await {
-        // Said before, by a pass that did not get any further.
-        Ok(_) | Err(KubeError::Conflict) => Ok(()),
+        Ok(_) => Ok(()),
+        // A predecessor's, or one's own of a pass that did not get any further.
+        Err(KubeError::Conflict) => {
+            let stone_name = stone.name_any();
+            let patch = Patch::Merge(json!({"data": stone.data}));
+            let params = PatchParams {
+                field_manager: Some(FIELD_MANAGER.into()),
+                ..PatchParams::default()
+            };
+            bounded(api.patch(&stone_name, &params, &patch))
+                .await
+                .map(drop)
+        }
         Err(error) => Err(error),
     }
+}
+
+/// The name the last Subscription of this name had at its vendor, where its keys may still count.
+///
+/// # Errors
+///
+/// Where the API server fails.
+pub async fn last_name(
+    ctx: &Context,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<String>, KubeError> {
+    let stone = name_of(ctx, namespace, name);
+    let found = ctx
+        .cluster
+        .config_map(&ctx.settings.own_namespace, &stone)
+        .await?;
+    let data = found.and_then(|stone| stone.data).unwrap_or_default();
+    Ok(data
+        .get("externalId")
+        .filter(|name| !name.is_empty())
+        .cloned())
+}
+
+/// One for each name, and nobody can tell from it which.
+fn name_of(ctx: &Context, namespace: &str, name: &str) -> String {
+    format!(
+        "fulfillment-tombstone-{}",
+        ctx.key.external_id(namespace, name)
+    )
 }
 
 /// Looks at all tombstones from time to time, until the operator stops.
@@ -85,10 +150,11 @@ async fn all(ctx: &Context, scope: &Scope) -> Result<(), KubeError> {
     let api = ctx.cluster.api::<ConfigMap>(&ctx.settings.own_namespace);
     let params = ListParams::default().labels(LABEL);
     for stone in bounded(api.list(&params)).await? {
-        let made = stone.metadata.creation_timestamp.as_ref();
-        let old = made.is_none_or(|made| pace::now().duration_since(made.0) > KEPT);
         let data = stone.data.clone().unwrap_or_default();
-        if old || revived(ctx, &data).await? {
+        let until: Option<Timestamp> = field(&data, UNTIL).parse().ok();
+        let old = until.is_none_or(|until| until < pace::now());
+        let keyed = field(&data, "keyed") == "true";
+        if old || (!keyed && revived(ctx, &data).await?) {
             bounded(api.delete(&stone.name_any(), &DeleteParams::default())).await?;
         } else {
             one(ctx, scope, &data).await;

@@ -108,6 +108,7 @@ fn a_twin_is_found_by_the_next_read_and_deleted() {
         .start();
     world.subscribe("mail", json!({}));
     let mail = world.ready("mail");
+    world.vendor.allow_twins(e2e::history::Twins::Accepted);
     let body = json!({"externalId": mail["status"]["externalId"], "product": "mail-pro", "limits": {"seats": 50}});
     world.vendor.order(&body);
     assert_eq!(world.vendor.count("live"), 2);
@@ -257,4 +258,20 @@ fn adopting_only_takes_a_vendor_that_can_be_asked() {
         "{mail}"
     );
     assert!(world.vendor.calls().is_empty());
+}
+
+#[test]
+fn a_name_used_again_begins_with_the_next_key() {
+    let world = World::builder().identity("IdempotencyKey").start();
+    let mut names = Vec::new();
+    for _ in 0..3 {
+        world.subscribe("mail", json!({}));
+        let mail = world.ready("mail");
+        names.push(mail["status"]["externalId"].as_str().unwrap().to_owned());
+        assert_eq!(world.vendor.tenant()["id"], mail["status"]["tenantId"]);
+        world.unsubscribe("mail");
+        assert_eq!(world.vendor.count("live"), 0);
+    }
+    assert_eq!(names[1], format!("{}-2", names[0]));
+    assert_eq!(names[2], format!("{}-3", names[0]));
 }

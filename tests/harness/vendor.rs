@@ -245,7 +245,10 @@ impl Vendor {
             .json(body)
             .send()
             .unwrap();
-        answer.error_for_status().unwrap().json().unwrap()
+        let tenant: Value = answer.error_for_status().unwrap().json().unwrap();
+        // Whoever takes it over may change it.
+        self.adopted(tenant["id"].as_str().unwrap());
+        tenant
     }
 
     /// Its log is not judged at the end: it was told to break its promises.

@@ -145,13 +145,16 @@ pub(super) fn untouched(f: &Facts) -> bool {
     }
 }
 
-/// A create went without an answer once, and its tombstone is not written yet. Only a name that we
-/// derived is remembered: of another it could not be proved that a tenant is ours.
-pub(super) fn doubtful(f: &Facts) -> bool {
-    unanswered(f)
-        && !f.desired.claimed
-        && f.desired.deletion == DeletionPolicy::Delete
-        && !f.pass.buried
+/// What goes has to be remembered, and is not yet. A create that went without an answer once can take
+/// effect late; only a name that we derived is remembered for that, as of another it could not be
+/// proved that a tenant is ours. A key that was used is answered with what it made.
+pub(super) fn memorable(f: &Facts) -> bool {
+    let keyed = match f.rules.mode {
+        IdentityMode::IdempotencyKey => f.ledger.request.is_some(),
+        IdentityMode::ExternalId | IdentityMode::Lookup | IdentityMode::None => false,
+    };
+    let doubtful = unanswered(f) && !f.desired.claimed;
+    (doubtful || keyed) && f.desired.deletion == DeletionPolicy::Delete && !f.pass.buried
 }
 
 /// An earlier create can still land: nothing is deleted, and nothing let go, before it did.

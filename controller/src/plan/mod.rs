@@ -25,7 +25,7 @@ use crate::{
 pub use create::open_create;
 use create::{arm, find, held, purchase, resolve};
 pub use end::settling;
-use end::{doubtful, end};
+use end::{end, memorable};
 use tend::{dead, missing, tend};
 
 /// The next step of a pass.
@@ -116,7 +116,7 @@ pub fn plan(f: &Facts) -> Step {
         return live(f);
     }
     let step = end(f);
-    if step == Step::Release && doubtful(f) {
+    if step == Step::Release && memorable(f) {
         return Step::Bury;
     }
     step

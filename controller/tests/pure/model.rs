@@ -122,6 +122,7 @@ impl World {
                 mode,
                 on_missing: OnMissing::Recreate,
                 on_unknown: OnUnknownOutcome::Hold,
+                retention: std::time::Duration::from_secs(24 * 3600),
                 suspend_before_delete: false,
             },
             manners: Manners::default(),

@@ -94,10 +94,10 @@ impl Fault {
 
     /// Why a cell is left out; the table says so.
     pub(super) fn left_out(self, mode: Mode, spot: &Spot) -> Option<&'static str> {
-        let doubled = self == Self::Duplicate && spot.is_create() && !mode.repeats();
+        let doubled = self == Self::Duplicate && spot.is_create() && !mode.absorbs();
         doubled.then_some(
-            "a create that the network sends twice makes two tenants at a vendor that offers \
-             nothing; no caller can help that",
+            "a create that the network sends twice makes two tenants at a vendor that makes no \
+             create unique; no caller can help that (Lookup: the next drift read ends it)",
         )
     }
 
@@ -120,6 +120,12 @@ impl Fault {
                     | Self::Unavailable => false,
                 };
                 spot.is_create() && unnamed
+            }
+            Mode::Lookup => false,
+            // With nothing recorded, a repeat on the way out could be the first.
+            Mode::IdempotencyKey => {
+                scenario == Scenario::DeleteDuringCreate
+                    && (self.kills() || spot.follows_the_finalizer())
             }
             // Held by its nature, or where a create may have been armed or sent: 429 says that it had
             // no effect, and what only delays a pass before its finalizer leaves no doubt.

@@ -7,17 +7,26 @@ use reference_vendor::Identity;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     ExternalId,
+    IdempotencyKey,
+    Lookup,
     None,
 }
 
 impl Mode {
     /// The modes that are run: one more is a line here, and what the compiler asks for below.
-    pub(super) const ALL: [Self; 2] = [Self::ExternalId, Self::None];
+    pub(super) const ALL: [Self; 4] = [
+        Self::ExternalId,
+        Self::IdempotencyKey,
+        Self::Lookup,
+        Self::None,
+    ];
 
     /// As it stands in a connection.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::ExternalId => "ExternalId",
+            Self::IdempotencyKey => "IdempotencyKey",
+            Self::Lookup => "Lookup",
             Self::None => "None",
         }
     }
@@ -26,6 +35,8 @@ impl Mode {
     pub(super) fn vendor(self) -> Identity {
         match self {
             Self::ExternalId => Identity::ExternalId,
+            Self::IdempotencyKey => Identity::IdempotencyKey,
+            Self::Lookup => Identity::Lookup,
             Self::None => Identity::None,
         }
     }
@@ -33,15 +44,23 @@ impl Mode {
     /// Whether two tenants may be seen, by the vendor's log.
     pub(super) fn twins(self) -> Twins {
         match self {
-            Self::ExternalId | Self::None => Twins::Never,
+            Self::ExternalId | Self::IdempotencyKey | Self::Lookup | Self::None => Twins::Never,
         }
     }
 
     /// Whether a create whose outcome is unknown is answered without a person.
     pub(super) fn repeats(self) -> bool {
         match self {
-            Self::ExternalId => true,
+            Self::ExternalId | Self::IdempotencyKey | Self::Lookup => true,
             Self::None => false,
+        }
+    }
+
+    /// Whether a create that arrives twice has one effect.
+    pub(super) fn absorbs(self) -> bool {
+        match self {
+            Self::ExternalId | Self::IdempotencyKey => true,
+            Self::Lookup | Self::None => false,
         }
     }
 }

@@ -142,7 +142,7 @@ impl Scenario {
             }
             Self::Restore => {
                 match stage.mode {
-                    Mode::ExternalId => {
+                    Mode::ExternalId | Mode::IdempotencyKey | Mode::Lookup => {
                         stage.lose_object()?;
                         stage.subscribe(json!({}))?;
                     }

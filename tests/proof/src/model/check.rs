@@ -331,8 +331,9 @@ fn land(world: &mut World, s: &Scenario, nth: usize, again: bool) -> Option<()> 
         pass.phase = Phase::Waiting(Some(super::known::Known::new(heard)));
     }
     if again {
+        // Who repeats a request on its way does so before it answers.
         world.left.duplicates -= 1;
-        world.posts.push(post);
+        vendor::create(world, s, &post);
     }
     Some(())
 }

@@ -243,6 +243,7 @@ impl Scenario {
             mode: self.mode,
             on_missing: OnMissing::Recreate,
             on_unknown: OnUnknownOutcome::Hold,
+            retention: std::time::Duration::from_secs(24 * 3600),
             suspend_before_delete: false,
         }
     }
