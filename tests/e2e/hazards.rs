@@ -18,7 +18,7 @@ use std::{
 };
 
 /// Lets objects in that the published schema refuses, as an older or newer CRD might.
-fn loosen(world: &World, kind: &str, fields: &[&str]) {
+pub(crate) fn loosen(world: &World, kind: &str, fields: &[&str]) {
     let name = format!("{kind}.fulfillment-operator.io");
     let text = world.kubectl(&["get", "crd", &name, "-o", "json"]);
     let mut crd: Value = serde_json::from_str(&text).unwrap();

@@ -18,6 +18,7 @@ mod lifecycle;
 mod modes;
 mod parameters;
 mod provisioning;
+mod regressions;
 mod scale;
 mod security;
 mod unknown;
