@@ -15,6 +15,7 @@ mod graph;
 mod known;
 mod mutant;
 mod names;
+mod promise;
 mod scenario;
 mod store;
 mod user;
