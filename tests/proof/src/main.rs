@@ -1,15 +1,20 @@
-//! `cargo proof model|matrix|replicas [--thorough]`
+//! `cargo proof model|matrix|replicas [--thorough]`, or `cargo proof model --worlds [WORLD...]` for
+//! the shipped planner alone, as in `cargo proof model --worlds "None: a fault in the cluster"`.
 #![expect(clippy::print_stdout, reason = "the output is what it is run for")]
 
 use std::process::ExitCode;
 
 use proof::{Size, Tally, matrix, model, replicas};
 
-const USAGE: &str = "usage: cargo proof model|matrix|replicas [--thorough]";
+const USAGE: &str = "usage: cargo proof model|matrix|replicas [--thorough]
+       cargo proof model --worlds [WORLD...]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let ["model", "--worlds", worlds @ ..] = words.as_slice() {
+        return model::worlds(worlds).map_or_else(usage, told);
+    }
     let (part, size) = match words.as_slice() {
         [part] => (*part, Size::Sample),
         [part, "--thorough"] | ["--thorough", part] => (*part, Size::Thorough),
@@ -21,7 +26,10 @@ fn main() -> ExitCode {
         "replicas" => replicas::run(size),
         _ => return usage(),
     };
-    let Tally { passed, failed } = tally;
+    told(tally)
+}
+
+fn told(Tally { passed, failed }: Tally) -> ExitCode {
     println!("{passed} passed, {failed} failed");
     if failed == 0 && passed > 0 {
         ExitCode::SUCCESS

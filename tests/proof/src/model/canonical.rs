@@ -134,10 +134,13 @@ fn doomed(s: &Scenario, object: Option<&Object>, pass: &Pass) -> bool {
     match &pass.phase {
         Phase::Acting => !pass.current && writes(&pass.step),
         Phase::Recording { guard, .. } => !holds(guard),
-        Phase::Waiting(_) => match &*pass.step {
-            Step::Create(intent) => !holds(&controller::create_guard(s, intent, &pass.before)),
-            _ => false,
-        },
+        Phase::Waiting(_) => {
+            if let Step::Create(intent) = &*pass.step {
+                !holds(&controller::create_guard(s, intent, &pass.before))
+            } else {
+                false
+            }
+        }
     }
 }
 

@@ -2,18 +2,18 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use fulfillment_crds::{DeletionPolicy, IdentityMode, RequestStatus, RequestType};
-use fulfillment_operator::{drift, plan::Step, status::Weight, vendor::Effect};
+use fulfillment_operator::{plan::Step, status::Weight, vendor::Effect};
 use stateright::{Model, Property};
 
 use super::{
     controller::{self, Outcome, View},
     graph::Graph,
-    scenario::{Scenario, seats},
+    promise::{at_most_one, good, left_behind},
+    scenario::Scenario,
     store,
     user::{self, Deed, Fault},
     vendor,
-    world::{Broken, CONTROLLERS, Controller, Object, Pass, Phase, TenantState, World},
+    world::{Broken, CONTROLLERS, Controller, Pass, Phase, TenantState, World},
 };
 
 /// How many creates may be on their way at once.
@@ -333,74 +333,7 @@ fn land(world: &mut World, s: &Scenario, nth: usize, again: bool) -> Option<()> 
     if again {
         // Who repeats a request on its way does so before it answers.
         world.left.duplicates -= 1;
-        vendor::create(world, s, &post);
+        let _ = vendor::create(world, s, &post);
     }
     Some(())
-}
-
-/// At most one live tenant for each Subscription. In mode None an object that was created again is
-/// another Subscription: only in the other modes can its predecessor's tenant be found.
-fn at_most_one(s: &Scenario, world: &World) -> bool {
-    match s.mode {
-        IdentityMode::ExternalId | IdentityMode::IdempotencyKey | IdentityMode::Lookup => {
-            world.live().count() <= 1
-        }
-        IdentityMode::None => world
-            .live()
-            .all(|tenant| world.live().filter(|t| t.owner == tenant.owner).count() == 1),
-    }
-}
-
-fn left_behind(s: &Scenario, world: &World) -> bool {
-    world.object.is_none()
-        && !world.creating()
-        && !world.excused
-        && s.deletion == DeletionPolicy::Delete
-        && world.live().count() > 0
-}
-
-/// A state that an object may end in and stay.
-fn good(s: &Scenario, world: &World) -> bool {
-    let calm = world.posts.is_empty() && world.passes().count() == 0;
-    calm && match &world.object {
-        None => world.live().count() == 0 || world.excused || s.deletion == DeletionPolicy::Retain,
-        Some(object) => !object.deleting && (fulfilled(s, world, object) || refused(world, object)),
-    }
-}
-
-fn fulfilled(s: &Scenario, world: &World, object: &Object) -> bool {
-    let desired = s.desired(object.generation);
-    let suspended = desired.state == fulfillment_crds::DesiredState::Suspended;
-    let mut ours = world
-        .live()
-        .filter(|t| s.mode != IdentityMode::None || t.owner == object.uid);
-    let tenant = ours.next();
-    let kept = tenant.is_some_and(|tenant| {
-        let state = if suspended {
-            TenantState::Suspended
-        } else {
-            TenantState::Active
-        };
-        object.status.tenant_id.as_ref() == Some(&tenant.id)
-            && tenant.state == state
-            && tenant.seats == seats(object.generation)
-    });
-    let told = object
-        .status
-        .request
-        .as_ref()
-        .is_none_or(|r| r.status == RequestStatus::Approved)
-        && object.status.observed_generation == Some(object.generation)
-        && drift::in_sync(&desired, &object.status);
-    kept && ours.next().is_none() && object.finalized && told
-}
-
-/// Refused, and said so: for people to change something.
-fn refused(world: &World, object: &Object) -> bool {
-    world.live().count() == 0
-        && object.status.request.as_ref().is_some_and(|r| {
-            r.type_ == RequestType::Purchase
-                && r.status == RequestStatus::Failed
-                && r.generation == object.generation
-        })
 }

@@ -51,7 +51,7 @@ pub(super) fn explore(scenario: Scenario) -> Found {
     let broken = checker
         .discoveries()
         .into_iter()
-        .map(|(promise, path)| (promise, words(path.into_actions())))
+        .map(|(promise, path)| (promise, words(&path.into_actions())))
         .min_by_key(|(_, way)| way.len());
     // Only now: to tell the way to a broken promise, the model is asked again.
     let mut graph = graph.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,7 +71,7 @@ pub(super) fn explore(scenario: Scenario) -> Found {
     }
 }
 
-fn words(actions: Vec<Action>) -> Vec<String> {
+fn words(actions: &[Action]) -> Vec<String> {
     actions.iter().map(|action| format!("{action:?}")).collect()
 }
 

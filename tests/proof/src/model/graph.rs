@@ -2,7 +2,7 @@
 //! cycles, so what it explores is kept as a graph, and searched backwards from the good ends.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::Entry},
     hash::{DefaultHasher, Hash, Hasher},
 };
 
@@ -44,8 +44,8 @@ impl Graph {
     }
 
     fn note(&mut self, print: Print, from: Option<Print>, good: bool) {
-        if !self.first.contains_key(&print) {
-            self.first.insert(print, from);
+        if let Entry::Vacant(place) = self.first.entry(print) {
+            place.insert(from);
             if good {
                 self.good.push(print);
             }

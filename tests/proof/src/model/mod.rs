@@ -3,7 +3,7 @@
 //! Two controllers act on one object at an API server and on a vendor, with nothing between but the
 //! shipped decision code ([`fulfillment_operator::plan`], [`fulfillment_operator::ledger`] and
 //! [`fulfillment_operator::report`]). Everything that can go wrong does, at every point, within
-//! bounds: see [`scenario`]. Assumptions A1 and A2 of the protocol are taken as true: nothing that
+//! bounds: see `scenario.rs`. Assumptions A1 and A2 of the protocol are taken as true: nothing that
 //! is older than the settle time lands.
 #![expect(clippy::print_stdout, reason = "the output is what it is run for")]
 
@@ -15,6 +15,8 @@ mod graph;
 mod known;
 mod mutant;
 mod names;
+mod patches;
+mod promise;
 mod scenario;
 mod store;
 mod user;
@@ -25,6 +27,7 @@ use std::time::Instant;
 
 use crate::{Size, Tally};
 use explore::{Found, explore};
+use scenario::Scenario;
 
 /// Runs this part.
 pub fn run(size: Size) -> Tally {
@@ -32,22 +35,7 @@ pub fn run(size: Size) -> Tally {
     let mut states = 0;
     for mode in scenario::MODES {
         for scenario in scenario::scenarios(mode, size) {
-            let began = Instant::now();
-            let found = explore(scenario);
-            states += found.states;
-            println!(
-                "{:?} ({}): {} states, {} transitions, depth {}, {} good ends, {:.1} s: {}",
-                mode,
-                scenario.name,
-                found.states,
-                found.transitions,
-                found.depth,
-                found.ends,
-                began.elapsed().as_secs_f64(),
-                found.verdict(),
-            );
-            tally.count(found.against.is_none());
-            print_way(&found);
+            states += shipped(scenario, &mut tally);
         }
     }
     println!("{states} states in all");
@@ -66,7 +54,61 @@ pub fn run(size: Size) -> Tally {
         );
         tally.count(found.against.is_some());
     }
+    if size == Size::Thorough {
+        patches::run(&mut tally);
+    }
     tally
+}
+
+/// Explores the shipped planner in these worlds, or in those of the sample where none is named,
+/// until it breaks a promise. `None` where there is no such world.
+pub fn worlds(names: &[&str]) -> Option<Tally> {
+    let worlds = if names.is_empty() {
+        let sample = |mode| scenario::scenarios(mode, Size::Sample);
+        scenario::MODES.into_iter().flat_map(sample).collect()
+    } else {
+        let worlds = names.iter().map(|name| named(name));
+        worlds.collect::<Option<Vec<_>>>()?
+    };
+    let mut tally = Tally::default();
+    for scenario in worlds {
+        shipped(scenario, &mut tally);
+        if tally.failed > 0 {
+            break;
+        }
+    }
+    Some(tally)
+}
+
+/// The world that goes by this name: `None: refusals, an edit`.
+fn named(world: &str) -> Option<Scenario> {
+    let (mode, name) = world.split_once(": ")?;
+    let mode = scenario::MODES
+        .into_iter()
+        .find(|known| format!("{known:?}") == mode)?;
+    scenario::scenarios(mode, Size::Thorough)
+        .into_iter()
+        .find(|scenario| scenario.name == name)
+}
+
+/// Explores a world as it is shipped, and says how many states it has.
+fn shipped(scenario: Scenario, tally: &mut Tally) -> usize {
+    let began = Instant::now();
+    let found = explore(scenario);
+    println!(
+        "{:?} ({}): {} states, {} transitions, depth {}, {} good ends, {:.1} s: {}",
+        scenario.mode,
+        scenario.name,
+        found.states,
+        found.transitions,
+        found.depth,
+        found.ends,
+        began.elapsed().as_secs_f64(),
+        found.verdict(),
+    );
+    tally.count(found.against.is_none());
+    print_way(&found);
+    found.states
 }
 
 fn print_way(found: &Found) {

@@ -120,7 +120,20 @@ pub(super) fn seen(mutant: Mutant, f: &mut Facts) {
         Mutant::RetriesUnknown => f.rules.on_unknown = OnUnknownOutcome::Retry,
         Mutant::TakesUnproven => f.desired.claimed = false,
         Mutant::LostStatusIsNew => f.object.lost = false,
-        _ => {}
+        Mutant::IgnoresOpenIntent
+        | Mutant::ClaimsBlindly
+        | Mutant::NoFinalizer
+        | Mutant::ReportsBlindly
+        | Mutant::RecordsByVersion
+        | Mutant::NoSettle
+        | Mutant::SettleForgetsArmed
+        | Mutant::UnknownIsFailed
+        | Mutant::RepeatsWithoutIntent
+        | Mutant::ReleasesBeforeGone
+        | Mutant::ReleasesUnanswered
+        | Mutant::CounterStays
+        | Mutant::CreatesWhileHeld
+        | Mutant::DoubtForgotten => {}
     }
 }
 

@@ -88,9 +88,10 @@ pub(super) fn create(world: &mut World, scenario: &Scenario, post: &Post) -> Hea
 /// Any other call is carried out.
 pub(super) fn serve(world: &mut World, scenario: &Scenario, facts: &Facts, step: &Step) -> Heard {
     let known = facts.ledger.tenant_id.clone().unwrap_or_default();
-    let id = match step {
-        Step::Adopt(named) | Step::Discard(named) => named.clone(),
-        _ => known,
+    let id = if let Step::Adopt(named) | Step::Discard(named) = step {
+        named.clone()
+    } else {
+        known
     };
     if let Step::Look(name) = step {
         let shown = |t: &&Kept| t.live() || scenario.shows_dead;
@@ -113,9 +114,22 @@ pub(super) fn serve(world: &mut World, scenario: &Scenario, facts: &Facts, step:
         Step::Change => tenant.seats = seats(facts.object.generation),
         Step::Suspend if alive => tenant.state = TenantState::Suspended,
         Step::Resume if alive => tenant.state = TenantState::Active,
-        _ if delete && alive && scenario.asynchronous => tenant.state = TenantState::Leaving,
-        _ if delete => tenant.state = TenantState::Dead,
-        _ => {}
+        Step::Delete | Step::Discard(_) if alive && scenario.asynchronous => {
+            tenant.state = TenantState::Leaving;
+        }
+        Step::Delete | Step::Discard(_) => tenant.state = TenantState::Dead,
+        Step::Claim(_)
+        | Step::Finalize
+        | Step::Intend(_)
+        | Step::Create(_)
+        | Step::Read
+        | Step::Look(_)
+        | Step::Adopt(_)
+        | Step::Suspend
+        | Step::Resume
+        | Step::Bury
+        | Step::Release
+        | Step::Rest(_) => {}
     }
     let said = if reads {
         Said::Tenant(Box::new(view(tenant)))
