@@ -13,7 +13,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     ManagedFieldsEntry, ObjectMeta, OwnerReference,
 };
 use kube::Resource;
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error},
+};
 use serde_json::value::RawValue;
 
 /// An object, or why it cannot be decoded.
@@ -35,13 +38,13 @@ pub trait Decode: Resource<DynamicType = ()> + Clone {
     ///
     /// # Errors
     ///
-    /// Where the text does not fit the type.
-    fn decode(text: &str) -> serde_json::Result<Self>;
+    /// Which field does not fit the type, and why.
+    fn decode(text: &str) -> Result<Self, String>;
 }
 
 impl Decode for Subscription {
-    fn decode(text: &str) -> serde_json::Result<Self> {
-        let wire: Wire<SubscriptionSpec, SubscriptionStatus> = serde_json::from_str(text)?;
+    fn decode(text: &str) -> Result<Self, String> {
+        let wire: Wire<SubscriptionSpec, SubscriptionStatus> = from_text(text)?;
         Ok(Self {
             metadata: wire.metadata,
             spec: wire.spec,
@@ -51,8 +54,8 @@ impl Decode for Subscription {
 }
 
 impl Decode for VendorConnection {
-    fn decode(text: &str) -> serde_json::Result<Self> {
-        let wire: Wire<VendorConnectionSpec, VendorConnectionStatus> = serde_json::from_str(text)?;
+    fn decode(text: &str) -> Result<Self, String> {
+        let wire: Wire<VendorConnectionSpec, VendorConnectionStatus> = from_text(text)?;
         Ok(Self {
             metadata: wire.metadata,
             spec: wire.spec,
@@ -69,7 +72,7 @@ impl<'de, K: Decode> Deserialize<'de> for Guarded<K> {
             Err(error) => {
                 let named: Named = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
                 Err(Invalid {
-                    error: without_position(&error.to_string()).into(),
+                    error,
                     metadata: named.metadata,
                 })
             }
@@ -150,11 +153,23 @@ struct Meta {
     uid: Option<String>,
 }
 
+/// Decodes a text; what does not fit is decoded once more to learn which field it is.
+fn from_text<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| {
+        let again = &mut serde_json::Deserializer::from_str(text);
+        match serde_path_to_error::deserialize::<_, T>(again) {
+            Err(found) => format!("{}: {}", found.path(), without_position(found.inner())),
+            Ok(_) => without_position(&error),
+        }
+    })
+}
+
 /// Where in the wire's text an error was says nothing to whoever wrote the YAML.
-fn without_position(error: &str) -> &str {
-    error
-        .rsplit_once(" at line ")
-        .map_or(error, |(said, _)| said)
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ")
+        .map_or(text.as_str(), |(said, _)| said)
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -196,6 +211,9 @@ mod tests {
         let guarded: Guarded<Subscription> = serde_json::from_str(text).unwrap();
         assert_eq!(guarded.name_any(), "a");
         let error = guarded.0.unwrap_err().error;
-        assert_eq!(error, "invalid type: integer `7`, expected a string");
+        assert_eq!(
+            error,
+            "spec.product: invalid type: integer `7`, expected a string"
+        );
     }
 }
