@@ -69,6 +69,8 @@ pub fn armed(f: &mut Facts, intent: &Intent) {
 pub fn intended(f: &mut Facts, intent: &Intent) {
     if !intent.repeated {
         f.ledger.create.clone_from(&f.desired.body);
+        // What is about to be sent is known, and so is when.
+        f.clock.repeatable = f.ledger.create.is_some();
     }
     let began = f.ledger.request.take().filter(|r| r.id == intent.id);
     f.ledger.external_id = Some(intent.external_id.clone());

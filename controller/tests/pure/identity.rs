@@ -202,3 +202,15 @@ fn a_claimed_tenant_of_somebody_else_is_not_deleted_as_a_twin() {
     assert_eq!(w.until(Rest::Gone, 6), Rest::Gone);
     assert_eq!(w.live(), 1, "another's tenant stays");
 }
+
+#[test]
+fn a_create_that_is_said_to_be_under_way_is_repeated_and_asks_nobody() {
+    let mut w = World::new(IdentityMode::IdempotencyKey);
+    // As it is when nothing was sent yet.
+    w.clock.repeatable = false;
+    w.manners.busy = 1;
+    assert_eq!(w.pass(None), Some(Rest::Retry));
+    w.clock.repeatable = true;
+    assert_eq!(w.until(Rest::InSync, 3), Rest::InSync);
+    assert_eq!((w.created, w.live()), (1, 1));
+}

@@ -48,6 +48,8 @@ pub(crate) struct Manners {
     pub(crate) down: usize,
     /// Creates have their effect and lose their answer.
     pub(crate) lose_create: bool,
+    /// The next so many creates are said to be under way already (409), without a tenant.
+    pub(crate) busy: usize,
     /// The next so many lookups find nothing.
     pub(crate) lag: usize,
 }
@@ -312,6 +314,10 @@ impl World {
 
     fn serve(&mut self, f: &Facts, step: &Step) -> Said {
         if let Step::Create(intent) = step {
+            if self.manners.busy > 0 {
+                self.manners.busy -= 1;
+                return Said::Exists(None);
+            }
             return self.create(intent);
         }
         if let Step::Look(name) = step {
