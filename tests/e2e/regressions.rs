@@ -13,8 +13,8 @@ fn one_tenant(world: &World) {
     assert_eq!(counts["duplicates"], 0, "{counts}");
 }
 
-/// The tenant is made, and the operator dies before it hears of it.
-fn die_in_the_create(world: &World) {
+/// The tenant is made, and its vendor has not answered yet.
+fn create_under_way(world: &World) {
     let delay = json!({"method": "POST", "path": "/tenant", "fault": {"delayAfter": "2s"}});
     world.vendor.fault(delay);
     world.subscribe("mail", json!({}));
@@ -24,6 +24,11 @@ fn die_in_the_create(world: &World) {
             live => Err(format!("{live} live")),
         }
     });
+}
+
+/// The operator dies before it hears of the tenant.
+fn die_in_the_create(world: &World) {
+    create_under_way(world);
     world.operator.kill9();
     world.operator.start();
 }
@@ -69,15 +74,7 @@ fn ack_2102_what_was_never_ours_is_never_deleted() {
 #[test]
 fn ack_2497_a_shutdown_in_the_middle_of_a_create_loses_no_result() {
     let world = World::start();
-    let delay = json!({"method": "POST", "path": "/tenant", "fault": {"delayAfter": "2s"}});
-    world.vendor.fault(delay);
-    world.subscribe("mail", json!({}));
-    world.eventually("the vendor has it", e2e::SOON, || {
-        match world.vendor.count("live") {
-            1 => Ok(()),
-            live => Err(format!("{live} live")),
-        }
-    });
+    create_under_way(&world);
     world.operator.stop();
     // Recorded before it ended.
     let mail = world.sub("mail");
