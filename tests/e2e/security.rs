@@ -959,7 +959,8 @@ fn base64_is_as_others_write_it() {
     }
 }
 
-/// What an account may do beyond what everybody may: `kubectl auth can-i --list`, sorted.
+/// What an account may do beyond what everybody may: `kubectl auth can-i --list`, sorted, and the verbs of
+/// each line too: kubectl merges rules in no order of its own.
 fn rights(world: &World, account: &str, namespace: &str) -> Vec<String> {
     let list = |account: &str| -> Vec<String> {
         let listed = world.kubectl(&[
@@ -975,6 +976,15 @@ fn rights(world: &World, account: &str, namespace: &str) -> Vec<String> {
         let lines = listed.lines();
         lines
             .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+            .map(|line| match line.rsplit_once('[') {
+                Some((resource, verbs)) => {
+                    let mut verbs: Vec<_> =
+                        verbs.trim_end_matches(']').split_whitespace().collect();
+                    verbs.sort_unstable();
+                    format!("{resource}[{}]", verbs.join(" "))
+                }
+                None => line,
+            })
             .collect()
     };
     let everybody = list("system:serviceaccount:default:somebody");
@@ -1003,10 +1013,10 @@ const RIGHTS: [&str; 8] = [
     "configmaps [] [] [get list watch]",
     "events.events.k8s.io [] [] [create patch]",
     "namespaces [] [] [get]",
-    "secrets [] [] [get list watch create patch]",
-    "subscriptions.fulfillment-operator.io [] [] [get list watch patch]",
+    "secrets [] [] [create get list patch watch]",
+    "subscriptions.fulfillment-operator.io [] [] [get list patch watch]",
     "subscriptions.fulfillment-operator.io/status [] [] [patch]",
-    "vendorconnections.fulfillment-operator.io [] [] [get list watch patch]",
+    "vendorconnections.fulfillment-operator.io [] [] [get list patch watch]",
     "vendorconnections.fulfillment-operator.io/status [] [] [patch]",
 ];
 
@@ -1018,7 +1028,7 @@ fn the_operator_may_do_what_it_needs_and_nothing_else() {
     // Tombstones are in its own namespace, which is the one it watches here.
     expected.retain(|right| !right.starts_with("configmaps "));
     expected.extend([
-        "configmaps [] [] [get list watch create delete patch]",
+        "configmaps [] [] [create delete get list patch watch]",
         // Its key, by name; where it watches its own namespace that is allowed twice.
         "secrets [] [fulfillment-installation-key] [get]",
         // Its lease.
