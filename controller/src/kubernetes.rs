@@ -19,8 +19,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Config, CustomResourceExt, Resource,
-    api::{ApiResource, DynamicObject, Patch, PatchParams},
-    core::PartialObjectMeta,
+    api::{ApiResource, DynamicObject, Patch, PatchParams, ValidationDirective},
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -157,7 +156,7 @@ impl Guard {
 pub struct Cluster {
     client: Client,
     alive: Arc<Mutex<HashMap<String, Instant>>>,
-    crd: Arc<Mutex<Option<(Instant, bool)>>>,
+    crd: Arc<tokio::sync::Mutex<Option<(Instant, bool)>>>,
     written: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -312,22 +311,22 @@ impl Cluster {
     ///
     /// Where it cannot be read.
     pub async fn crd_is_terminating(&self) -> Result<bool, KubeError> {
-        let asked = Instant::now();
-        let lock = || self.crd.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = *lock();
-        if let Some((at, terminating)) = known
-            && asked.duration_since(at) < ALIVE
+        // Held over the read: who waits here goes by what the one before it learns.
+        let mut known = self.crd.lock().await;
+        if let Some((at, terminating)) = *known
+            && at.elapsed() < ALIVE
         {
             return Ok(terminating);
         }
-        let crds: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(self.client.clone());
-        let terminating = match bounded(crds.get_opt(Subscription::crd_name())).await {
+        let asked = Instant::now();
+        let crds: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        let terminating = match bounded(crds.get_metadata_opt(Subscription::crd_name())).await {
             Ok(found) => found.is_none_or(|crd| crd.metadata.deletion_timestamp.is_some()),
             // An install without this right cannot know.
             Err(KubeError::Forbidden(_)) => false,
             Err(error) => return Err(error),
         };
-        *lock() = Some((asked, terminating));
+        *known = Some((asked, terminating));
         Ok(terminating)
     }
 
@@ -543,9 +542,12 @@ pub fn intent(object: &Subscription) -> Option<Intent> {
     serde_json::from_str(text).ok()
 }
 
+/// The operator writes what its own types say. Asking the API server to look for unknown fields, its
+/// default, costs it a second decoding of the object for a warning that nobody reads.
 fn params() -> PatchParams {
     PatchParams {
         field_manager: Some(FIELD_MANAGER.into()),
+        field_validation: Some(ValidationDirective::Ignore),
         ..PatchParams::default()
     }
 }
