@@ -16,7 +16,7 @@ use crate::{
     link::{self, Protected, Usable},
     observe::Seen,
     plan::Step,
-    tombstones,
+    product, tombstones,
     vendor::{Answer, Operation, Said, VendorError},
 };
 
@@ -266,7 +266,12 @@ async fn call(ctx: &Context, scope: &Scope, seen: &mut Seen, step: &Step) -> Res
     let Some(operation) = operation(step) else {
         return Ok(());
     };
-    let answer = usable.link.call(operation, metrics, send(operation)).await;
+    let mut answer = usable.link.call(operation, metrics, send(operation)).await;
+    if let (Some(product), Ok(answer)) = (usable.product(&seen.object.spec.product), &mut answer) {
+        for tenant in answer.said.tenants() {
+            product::sort(product, tenant);
+        }
+    }
     seen.called = true;
     log(seen, step, &answer);
     keep(seen, &answer);

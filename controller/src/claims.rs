@@ -85,6 +85,26 @@ pub fn taken(
     })
 }
 
+/// The Subscription that has a value which no two of one product may have: the older one.
+pub fn holder(
+    ctx: &Context,
+    scope: &Scope,
+    object: &Subscription,
+    usable: &Usable,
+    name: &str,
+    value: &str,
+) -> Option<String> {
+    let age = |s: &Subscription| (s.creation_timestamp(), s.uid());
+    let has = |other: &Subscription| {
+        let mut parameters = other.spec.parameters.iter();
+        other.spec.product == object.spec.product
+            && parameters.any(|p| p.name == name && p.value.as_deref() == Some(value))
+            && age(other) < age(object)
+    };
+    let holders = others(ctx, scope, object, usable, has);
+    holders.first().map(|holder| path(holder))
+}
+
 /// Whether a Subscription goes by this externalId, claimed or derived.
 fn names(subscription: &Subscription, id: &str) -> bool {
     let recorded = subscription.status.as_ref();

@@ -426,7 +426,7 @@ fn outcome(rest: Rest) -> &'static str {
     match rest {
         Rest::InSync => "in_sync",
         Rest::Pending | Rest::Overdue => "pending",
-        Rest::Inquiring => "inquiring",
+        Rest::Inquiring | Rest::Invalid => "inquiring",
         Rest::Failed => "failed",
         Rest::Retry | Rest::Unverified => "retry",
         Rest::Settling => "settling",

@@ -3,7 +3,7 @@
 
 use fulfillment_crds::{
     AdoptionPolicy, CreateBody, DeletionPolicy, DesiredState, Drift, IdentityMode, Limits,
-    OnMissing, OnUnknownOutcome, Reason, SubscriptionStatus,
+    OnMissing, OnUnknownOutcome, ParameterError, Reason, SubscriptionStatus,
 };
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -83,6 +83,10 @@ pub struct Desired {
     pub limits: Limits,
     /// The hash of the parameters; absent where there are none.
     pub inputs: Option<String>,
+    /// The product's text for the user, where it has one.
+    pub template: Option<String>,
+    /// What the product's own rules say is wrong with limits and parameters.
+    pub invalid: Vec<ParameterError>,
     /// The name the vendor knows this subscription by, before any counter.
     pub external_id: String,
     /// That name was chosen by the user: a claim, not a proof.

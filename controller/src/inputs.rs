@@ -1,7 +1,7 @@
 //! Resolves what a Subscription refers to in its own namespace: parameters from Secrets and
 //! ConfigMaps. (client required)
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fulfillment_crds::{KeyRef, Parameter, Reason};
 use k8s_openapi::api::core::v1::Secret;
@@ -25,6 +25,8 @@ pub fn not_ready(message: String) -> Trouble {
 pub struct Inputs {
     /// All values, by name.
     pub values: BTreeMap<String, SecretString>,
+    /// The names of those whose value is a JSON object.
+    pub structured: BTreeSet<String>,
     /// Those that are kept in Secrets.
     pub secrets: Vec<SecretString>,
 }
@@ -41,6 +43,14 @@ pub async fn resolve(
 ) -> Result<Result<Inputs, Trouble>, KubeError> {
     let mut inputs = Inputs::default();
     for parameter in parameters {
+        if let Some(parts) = &parameter.structured_value {
+            let text = serde_json::json!(parts).to_string();
+            inputs.structured.insert(parameter.name.clone());
+            inputs
+                .values
+                .insert(parameter.name.clone(), SecretString::from(text));
+            continue;
+        }
         let found = match (&parameter.value, &parameter.value_from) {
             (Some(value), _) => Ok(SecretString::from(value.as_str())),
             (None, Some(source)) => match (&source.secret_key_ref, &source.config_map_key_ref) {
@@ -51,7 +61,7 @@ pub async fn resolve(
                 (None, Some(key)) => config_key(cluster, namespace, key).await?,
                 (None, None) => Err("valueFrom names neither a Secret nor a ConfigMap".into()),
             },
-            (None, None) => Err("it has neither value nor valueFrom".into()),
+            (None, None) => Err("it has neither value, structuredValue nor valueFrom".into()),
         };
         match found {
             Ok(value) => {

@@ -9,8 +9,8 @@ use std::{
 };
 
 use fulfillment_crds::{
-    Auth, ConnectionRef, IdentityMode, Reason, VendorConnection, VendorConnectionSpec, annotations,
-    finalizers,
+    Auth, ConnectionRef, IdentityMode, Product, Reason, VendorConnection, VendorConnectionSpec,
+    annotations, finalizers,
 };
 use http::HeaderName;
 use k8s_openapi::api::core::v1::Secret;
@@ -84,6 +84,14 @@ pub struct Usable {
     pub budget: Arc<Budget>,
     /// Changes with the connection or its Secret.
     pub fingerprint: String,
+}
+
+impl Usable {
+    /// The definition of a product, where the connection has one.
+    pub fn product(&self, name: &str) -> Option<&Product> {
+        let products = &self.connection.spec.products;
+        products.iter().find(|product| product.name == name)
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

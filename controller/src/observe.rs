@@ -1,7 +1,11 @@
 //! Gathers everything a decision rests on. (client required) The vendor is not asked here: what
 //! status remembers is the observation until the planner wants a read.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use fulfillment_crds::{
     AdoptionPolicy, CreateBody, IdentityMode, OnMissing, OnUnknownOutcome, SentParameter,
@@ -21,7 +25,7 @@ use crate::{
     link::{self, Usable},
     outputs,
     pace::{self, Intervals},
-    plan, tombstones,
+    plan, product, tombstones,
     vendor::{Order, budget::Slot},
 };
 
@@ -79,7 +83,7 @@ pub async fn observe(
         Ok(usable) => (Some(usable), None),
         Err(trouble) => (None, Some(trouble)),
     };
-    let parameters = match inputs::resolve(&ctx.cluster, &namespace, &spec.parameters).await? {
+    let mut parameters = match inputs::resolve(&ctx.cluster, &namespace, &spec.parameters).await? {
         Ok(parameters) => parameters,
         Err(why) => {
             // What is being deleted needs no parameters.
@@ -97,6 +101,20 @@ pub async fn observe(
         .external_id
         .clone()
         .unwrap_or_else(|| ctx.key.external_id(&namespace, &name));
+    let product = usable
+        .as_ref()
+        .and_then(|usable| usable.product(&spec.product));
+    let mut invalid = Vec::new();
+    if let (Some(product), Some(usable)) = (product, &usable) {
+        product::complete(product, &mut parameters);
+        // What is being deleted, or cannot be read, breaks no rule.
+        if !deleting && trouble.is_none() {
+            let given = &spec.parameters;
+            invalid = product::errors(product, &spec.limits, given, &parameters, |name, value| {
+                claims::holder(ctx, scope, &object, usable, name, value)
+            });
+        }
+    }
     let inputs = ctx.key.inputs_hash(&parameters.values);
     let intervals = intervals(ctx, &object, usable.as_ref());
     let mut facts = Facts {
@@ -105,6 +123,8 @@ pub async fn observe(
             state: spec.state,
             limits: spec.limits.clone(),
             inputs,
+            template: product.and_then(|product| product.template.clone()),
+            invalid,
             external_id: external_id.clone(),
             claimed: spec.external_id.is_some(),
             adoption: spec.adoption_policy,
@@ -142,6 +162,7 @@ pub async fn observe(
         product: spec.product.clone(),
         limits: spec.limits.clone(),
         parameters: parameters.values,
+        structured: parameters.structured,
         secrets: parameters.secrets,
     };
     let sent_before = facts
@@ -306,7 +327,7 @@ fn create_body(object: &Subscription, order: &Order, inputs: Option<String>) -> 
         .spec
         .parameters
         .iter()
-        .filter(|p| p.value.is_none())
+        .filter(|p| p.value_from.is_some())
         .map(|p| p.name.clone())
         .collect();
     let plain = order
@@ -319,6 +340,7 @@ fn create_body(object: &Subscription, order: &Order, inputs: Option<String>) -> 
             .map(|(name, value)| SentParameter {
                 name: name.clone(),
                 value: value.expose_secret().to_owned(),
+                structured: order.structured.contains(name),
             })
             .collect(),
         secrets: secret,
@@ -336,9 +358,17 @@ fn repeated(sent: &CreateBody, now: &Order) -> Order {
         .secrets
         .iter()
         .filter_map(|name| Some((name.clone(), now.parameters.get(name)?.clone())));
+    let structured = sent.parameters.iter().filter(|p| p.structured);
+    let mut structured: BTreeSet<String> = structured.map(|p| p.name.clone()).collect();
+    let secret_parts = now
+        .structured
+        .iter()
+        .filter(|name| sent.secrets.contains(name));
+    structured.extend(secret_parts.cloned());
     Order {
         limits: sent.limits.clone(),
         parameters: plain.chain(secret).collect(),
+        structured,
         ..now.clone()
     }
 }

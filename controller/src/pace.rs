@@ -295,14 +295,19 @@ impl Pace {
         };
         let until = |at: Option<Instant>| at.map_or(IDLE, |at| at.saturating_duration_since(now));
         let wait = match end.rest {
-            Rest::InSync | Rest::Failed | Rest::Held | Rest::Missing => {
+            Rest::InSync | Rest::Invalid | Rest::Failed | Rest::Held | Rest::Missing => {
                 memory.failures = 0;
                 memory.not_before = None;
                 if end.read || end.called || memory.next_read.is_none_or(|at| at <= now) {
                     memory.next_read = Some(now + drift_read());
                 }
                 let at = memory.verify_at.into_iter().chain(memory.next_read).min();
-                until(at)
+                if end.rest == Rest::Invalid {
+                    // A value that has to be unique may be free again.
+                    until(at).min(intervals.pending)
+                } else {
+                    until(at)
+                }
             }
             Rest::Pending | Rest::Inquiring | Rest::Overdue => {
                 memory.failures = 0;

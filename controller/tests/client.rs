@@ -155,6 +155,7 @@ fn order() -> Order {
             ("cpu".to_owned(), LimitValue::parse("1.5")),
         ]
         .into(),
+        structured: [].into(),
         parameters: [("admin_password".to_owned(), SecretString::from("p4ss-w0rd"))].into(),
         secrets: vec!["p4ss-w0rd".into()],
     }

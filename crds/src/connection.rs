@@ -9,7 +9,10 @@ use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::subscription::{KeyRef, LocalObjectRef};
+use crate::{
+    product::Product,
+    subscription::{KeyRef, LocalObjectRef},
+};
 
 /// How to reach a vendor's tenant API, and what makes a create safe to repeat there.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,6 +66,12 @@ pub struct VendorConnectionSpec {
     /// What makes a create safe to repeat. Cannot change while tenants exist behind it.
     #[serde(default)]
     pub identity: Identity,
+
+    /// What the vendor's products take and give. A Subscription that breaks the rules of its product
+    /// is Inquiring before the vendor hears of it; one to a product that is not listed is sent as it is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub products: Vec<Product>,
 
     /// How long calls and provisioning may take.
     #[serde(default)]

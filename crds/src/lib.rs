@@ -7,6 +7,7 @@
 mod connection;
 mod limits;
 mod names;
+mod product;
 mod reason;
 mod request;
 mod schema;
@@ -19,6 +20,7 @@ pub use connection::{
 };
 pub use limits::{LimitValue, Limits};
 pub use names::{annotations, finalizers};
+pub use product::{Choice, LimitDefinition, ParameterDefinition, ParameterType, Phase, Product};
 pub use reason::{ConditionType, Reason};
 pub use request::{Request, RequestStatus, RequestType};
 pub use schema::{all_crds, subscription_crd, vendor_connection_crd};

@@ -151,6 +151,17 @@ pub(crate) fn retention(_: &mut SchemaGenerator) -> Schema {
     )
 }
 
+/// Short texts by name.
+pub(crate) fn structured_value(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "description": "Its value where that has parts, sent as a JSON object. An address has address_line1, address_line2, city, state, postal_code and country; a phone country_code, area_code, phone_number and extension.",
+        "minProperties": 1,
+        "maxProperties": 16,
+        "additionalProperties": {"type": "string", "maxLength": 256},
+    })
+}
+
 pub(crate) fn time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "format": "date-time"})
 }

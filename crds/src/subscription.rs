@@ -8,6 +8,8 @@
     reason = "KubeSchema repeats each type in a place of its own, where pub reaches nowhere"
 )]
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
@@ -194,7 +196,7 @@ pub enum DeletionPolicy {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
-#[x_kube(validation = Rule::new("has(self.value) != has(self.valueFrom)").message("set exactly one of value and valueFrom"))]
+#[x_kube(validation = Rule::new("[has(self.value), has(self.structuredValue), has(self.valueFrom)].filter(x, x).size() == 1").message("set exactly one of value, structuredValue and valueFrom"))]
 pub struct Parameter {
     /// The vendor's name for it, for example contact_phone.
     #[schemars(
@@ -206,6 +208,12 @@ pub struct Parameter {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub value: Option<String>,
+    /// Its value where that has parts, sent as a JSON object. An address has address_line1,
+    /// address_line2, city, state, postal_code and country; a phone country_code, area_code,
+    /// phone_number and extension.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "super::schema::structured_value")]
+    pub structured_value: Option<BTreeMap<String, String>>,
     /// Where its value is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value_from: Option<ParameterSource>,
@@ -287,12 +295,17 @@ pub struct SubscriptionStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub parameters: Vec<ParameterValue>,
+    /// The product's template, filled in with what the vendor gave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8192))]
+    pub activation: Option<String>,
     /// A keyed hash of the parameters the vendor last took or refused, so that a change made while
     /// the operator was away is seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub inputs_hash: Option<String>,
-    /// What the vendor says is wrong with a parameter.
+    /// What the vendor, or the product's own rules, say is wrong with a parameter; limits stand here
+    /// as limits.<name>.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub parameter_errors: Vec<ParameterError>,
@@ -339,6 +352,9 @@ pub struct SentParameter {
     /// Its value.
     #[schemars(length(max = 4096))]
     pub value: String,
+    /// The value is a JSON object.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub structured: bool,
 }
 
 /// The state of a subscription.

@@ -149,6 +149,7 @@ pub(super) fn begin(f: &mut Facts, type_: RequestType) {
     });
     if let Some(request) = resent {
         request.attempts += 1;
+        request.started_at.get_or_insert(Time(f.clock.now));
         request.generation = f.object.generation;
         request.status = RequestStatus::Pending;
         request.reason.clear();

@@ -35,11 +35,16 @@ pub fn undelivered(request: &Request) -> bool {
     request.status == RequestStatus::Pending && !request.reason.is_empty()
 }
 
+/// A request that was never sent, as the spec breaks its product's rules.
+pub fn draft(request: &Request) -> bool {
+    request.status == RequestStatus::Inquiring && request.started_at.is_none()
+}
+
 /// The vendor has this request and has not decided.
 pub fn awaiting_vendor(request: &Request) -> bool {
     match request.status {
         RequestStatus::Pending => !undelivered(request),
-        RequestStatus::Inquiring => true,
+        RequestStatus::Inquiring => !draft(request),
         RequestStatus::Approved | RequestStatus::Failed | RequestStatus::Unknown => false,
     }
 }
@@ -126,6 +131,7 @@ pub fn rested(f: &mut Facts, rest: Rest) {
         Rest::InSync
         | Rest::Pending
         | Rest::Inquiring
+        | Rest::Invalid
         | Rest::Failed
         | Rest::Overdue
         | Rest::Retry
@@ -136,6 +142,8 @@ pub fn rested(f: &mut Facts, rest: Rest) {
         | Rest::Again
         | Rest::Gone => Vec::new(),
     };
+    request::ruled(f, rest);
+    tenant::activate(f);
     if rest == Rest::Missing && f.ledger.tenant_id.is_some() {
         f.ledger.state = Some(SubscriptionState::Terminated);
     }

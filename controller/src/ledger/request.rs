@@ -5,6 +5,67 @@ use fulfillment_crds::{RequestStatus, RequestType, SubscriptionState, Time};
 use super::*;
 use crate::{facts::Facts, vendor::VendorError};
 
+/// What the product's rules leave behind: a draft while they are broken, and nothing of it after.
+pub(super) fn ruled(f: &mut Facts, rest: Rest) {
+    let current = f.ledger.request.as_mut();
+    if rest == Rest::Invalid {
+        f.ledger.parameter_errors.clone_from(&f.desired.invalid);
+        match current {
+            Some(r) if draft(r) => r.generation = f.object.generation,
+            // The vendor has this one; the next is drafted when it is decided.
+            Some(r) if !r.status.is_final() => {}
+            Some(_) | None => f.ledger.request = Some(drafted(f)),
+        }
+        return;
+    }
+    let settled = match rest {
+        Rest::InSync | Rest::Pending | Rest::Again => true,
+        Rest::Inquiring
+        | Rest::Invalid
+        | Rest::Failed
+        | Rest::Overdue
+        | Rest::Retry
+        | Rest::Unverified
+        | Rest::Settling
+        | Rest::Held
+        | Rest::Drifted
+        | Rest::Trouble
+        | Rest::Missing
+        | Rest::VerifyMissing
+        | Rest::Paused
+        | Rest::Terminating
+        | Rest::Unchanged
+        | Rest::Gone => false,
+    };
+    if settled {
+        f.ledger.parameter_errors.clear();
+    }
+    // The spec went back to what the vendor has: there was no request.
+    if rest == Rest::InSync && current.is_some_and(|r| draft(r)) {
+        f.ledger.request = f.ledger.history.first().cloned();
+    }
+}
+
+fn drafted(f: &Facts) -> Request {
+    let living =
+        f.ledger.tenant_id.is_some() && f.ledger.state != Some(SubscriptionState::Terminated);
+    Request {
+        id: f.pass.request_id.clone(),
+        type_: if living {
+            RequestType::Change
+        } else {
+            RequestType::Purchase
+        },
+        status: RequestStatus::Inquiring,
+        generation: f.object.generation,
+        reason: String::new(),
+        message: String::new(),
+        attempts: 0,
+        started_at: None,
+        finished_at: None,
+    }
+}
+
 /// A 4xx: failed, or an inquiry where the body names parameters.
 pub(super) fn refused(f: &mut Facts, error: &VendorError) {
     if error.parameters.is_empty() {

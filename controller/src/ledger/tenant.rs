@@ -8,6 +8,7 @@ use super::*;
 use crate::{
     drift,
     facts::Facts,
+    product,
     vendor::{Fulfillment, FulfillmentStatus, Tenant, TenantStatus},
 };
 
@@ -53,6 +54,24 @@ pub(super) fn record(f: &mut Facts, tenant: &Tenant) {
         TenantStatus::Pending | TenantStatus::Unknown if provisioned => f.ledger.state,
         TenantStatus::Pending | TenantStatus::Unknown => Some(SubscriptionState::Processing),
     };
+}
+
+/// The product's text for the user, once there is something to tell.
+pub(super) fn activate(f: &mut Facts) {
+    if f.trouble.is_some() {
+        return;
+    }
+    let provisioned = match f.ledger.state {
+        Some(SubscriptionState::Active | SubscriptionState::Suspended) => true,
+        Some(
+            SubscriptionState::Processing
+            | SubscriptionState::Terminating
+            | SubscriptionState::Terminated,
+        )
+        | None => false,
+    };
+    let template = f.desired.template.as_ref().filter(|_| provisioned);
+    f.ledger.activation = template.map(|template| product::activation(template, &f.ledger));
 }
 
 /// Where the pending request stands, from what the vendor shows of it; where it does not say, from

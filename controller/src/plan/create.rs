@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     facts::{Facts, Intent, Read, Resolution},
     identity,
-    ledger::undelivered,
+    ledger::{draft, undelivered},
 };
 
 /// There is no tenant, or a create is open: get one, once.
@@ -32,6 +32,7 @@ pub(super) fn purchase(f: &Facts) -> Step {
     }
     if let Some(last) = last
         && open_create(f).is_none()
+        && !draft(last)
         && same_try(f, last)
     {
         match last.status {

@@ -72,6 +72,8 @@ pub enum Rest {
     Pending,
     /// The vendor waits for input.
     Inquiring,
+    /// The spec breaks its product's rules: nothing is sent before it is edited.
+    Invalid,
     /// The vendor refused; nothing is repeated until something changes.
     Failed,
     /// Not decided within `timeouts.provisioning`.
@@ -113,13 +115,38 @@ pub fn plan(f: &Facts) -> Step {
         return Step::Rest(Rest::Paused);
     }
     if !f.object.deleting {
-        return live(f);
+        return ruled(f, live(f));
     }
     let step = end(f);
     if step == Step::Release && memorable(f) {
         return Step::Bury;
     }
     step
+}
+
+/// What breaks its product's rules is not sent. A tenant that is there is read, suspended and resumed
+/// all the same.
+fn ruled(f: &Facts, step: Step) -> Step {
+    let unborn = f.ledger.tenant_id.is_none() && open_create(f).is_none();
+    let stops = match &step {
+        Step::Claim(_) | Step::Intend(_) | Step::Change | Step::Rest(Rest::InSync) => true,
+        Step::Finalize | Step::Look(_) => unborn,
+        Step::Create(_)
+        | Step::Read
+        | Step::Discard(_)
+        | Step::Adopt(_)
+        | Step::Suspend
+        | Step::Resume
+        | Step::Delete
+        | Step::Bury
+        | Step::Release
+        | Step::Rest(_) => false,
+    };
+    if stops && !f.desired.invalid.is_empty() {
+        Step::Rest(Rest::Invalid)
+    } else {
+        step
+    }
 }
 
 /// The object is wanted.

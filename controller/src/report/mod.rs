@@ -142,6 +142,16 @@ fn verdict(f: &Facts, rest: Rest, about: &About<'_>) -> Option<Verdict> {
                 Approval::Is("Unknown", Reason::Inquiring, message),
             )
         }
+        Rest::Invalid => {
+            let message = invalid_message(f);
+            of(
+                "False",
+                Reason::Inquiring,
+                message.clone(),
+                stalled,
+                Approval::Is("Unknown", Reason::Inquiring, message),
+            )
+        }
         Rest::Failed if request.is_some_and(|r| r.reason == CONFLICT) => {
             of("False", Reason::Conflict, said, stalled, Approval::Absent)
         }

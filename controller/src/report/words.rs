@@ -72,6 +72,20 @@ pub(super) fn inquiry(f: &Facts, said: &str) -> String {
         .collect()
 }
 
+/// What breaks the product's rules, and that nothing was sent.
+pub(super) fn invalid_message(f: &Facts) -> String {
+    let errors: Vec<String> = f
+        .desired
+        .invalid
+        .iter()
+        .map(|e| format!("{} {}", e.name, e.message))
+        .collect();
+    format!(
+        "{}; edit spec to answer: nothing is sent to the vendor before",
+        errors.join("; ")
+    )
+}
+
 pub(super) fn failed_message(request: Option<&Request>) -> String {
     let Some(r) = request else {
         return String::new();

@@ -9,7 +9,10 @@ pub mod text;
 pub mod vanish;
 pub mod wire;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use fulfillment_crds::{Limits, ParameterError};
 use secrecy::SecretString;
@@ -120,6 +123,19 @@ pub enum Said {
     Found(Vec<Tenant>),
 }
 
+impl Said {
+    /// Every tenant it shows.
+    pub fn tenants(&mut self) -> &mut [Tenant] {
+        match self {
+            Self::Tenant(tenant) | Self::Accepted(Some(tenant)) | Self::Exists(Some(tenant)) => {
+                std::slice::from_mut(tenant)
+            }
+            Self::Found(tenants) => tenants,
+            Self::Done | Self::Accepted(None) | Self::Exists(None) | Self::Absent => &mut [],
+        }
+    }
+}
+
 /// What a create or a change carries.
 #[derive(Clone, Debug, Default)]
 pub struct Order {
@@ -131,6 +147,8 @@ pub struct Order {
     pub limits: Limits,
     /// The parameters, values resolved.
     pub parameters: BTreeMap<String, SecretString>,
+    /// The names of those whose value is a JSON object.
+    pub structured: BTreeSet<String>,
     /// Those of the values that are kept in Secrets: masked in whatever the vendor says about this
     /// subscription, in every call.
     pub secrets: Vec<SecretString>,

@@ -8,6 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::form;
+
 use super::{
     Fulfillment, FulfillmentStatus, Order, Tenant, TenantStatus,
     text::{SHOWN, Secrets},
@@ -39,7 +41,14 @@ pub fn change_body(order: &Order, parameters: bool) -> Map<String, Value> {
         let values: Map<String, Value> = order
             .parameters
             .iter()
-            .map(|(name, value)| (name.clone(), json!(value.expose_secret())))
+            .map(|(name, value)| {
+                let text = value.expose_secret();
+                let parts = order.structured.contains(name).then(|| form::parts(text));
+                (
+                    name.clone(),
+                    parts.flatten().map_or_else(|| json!(text), Value::Object),
+                )
+            })
             .collect();
         body.insert("parameters".into(), Value::Object(values));
     }

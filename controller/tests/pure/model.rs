@@ -110,6 +110,8 @@ impl World {
                 state: DesiredState::Active,
                 limits: limits(50),
                 inputs: Some("hash-1".into()),
+                template: None,
+                invalid: Vec::new(),
                 external_id: "k1-x".into(),
                 claimed: false,
                 adoption: AdoptionPolicy::CreateOnly,

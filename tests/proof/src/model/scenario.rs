@@ -224,6 +224,8 @@ impl Scenario {
             },
             limits: limits(seats(generation)),
             inputs: None,
+            template: None,
+            invalid: Vec::new(),
             external_id: NAME.into(),
             claimed: self.claimed,
             deletion: self.deletion,
