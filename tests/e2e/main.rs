@@ -17,6 +17,7 @@ mod identity;
 mod lifecycle;
 mod modes;
 mod parameters;
+mod products;
 mod provisioning;
 mod regressions;
 mod scale;
