@@ -226,3 +226,95 @@ fn new_rules_of_a_connection_count_at_once_and_a_product_that_is_not_listed_has_
     world.ready("mail");
     assert_eq!(world.vendor.count("create"), 2);
 }
+
+/// The admission policy as the chart of the CRDs renders it.
+fn policy() -> String {
+    let helm = control_plane::Assets::find_or_build().and_then(|assets| assets.helm());
+    let helm = helm.unwrap_or_else(|error| panic!("{error}"));
+    let chart = e2e::binaries::workspace().join("charts/fulfillment-operator-crds");
+    let output = std::process::Command::new(helm)
+        .arg("template")
+        .arg("crds")
+        .arg(chart)
+        .args(["--show-only", "templates/admission-policy.yaml"])
+        .output()
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn what_can_be_known_at_apply_is_refused_there() {
+    // The policy is for the whole cluster.
+    let world = World::builder()
+        .own_control_plane()
+        .connection(json!({"products": [mail_pro()]}))
+        .start();
+    world.apply(&policy());
+    let phone = json!({"name": "contact_phone", "value": "+1 201 555 0123"});
+    let order = |spec: Value| e2e::objects::subscription("mail", spec);
+    let bad = order(json!({
+        "limits": {"seats": 101, "boxes": 1},
+        "parameters": [
+            {"name": "edition", "value": "silver"},
+            {"name": "admin_password", "value": "in the open"},
+            {"name": "activation_link", "value": "x"},
+            {"name": "colour", "value": "red"},
+        ],
+    }));
+    // The API server learns of a new policy a little later.
+    world.eventually("it is refused", SOON, || {
+        let output = world.kubectl_with(&["apply", "--dry-run=server", "-f", "-"], &bad);
+        if output.status.success() {
+            Err("taken")
+        } else {
+            Ok(())
+        }
+    });
+    let said = world.apply_err(&bad);
+    for words in [
+        "spec.limits.boxes is no limit of product mail-pro, which takes seats",
+        "spec.limits.seats must be at most 100",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
+    let said = world.apply_err(&order(json!({"parameters": [
+        {"name": "edition", "value": "silver"},
+        {"name": "admin_password", "value": "in the open"},
+        {"name": "activation_link", "value": "x"},
+        {"name": "colour", "value": "red"},
+    ]})));
+    for words in [
+        "spec.parameters: colour is no parameter of product mail-pro",
+        "contact_phone is required: who answers at night",
+        "activation_link is given by the vendor",
+        "admin_password is a secret",
+        "edition must be one of basic, gold",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
+    let unlimited = json!({"parameters": [phone], "limits": {"seats": "unlimited"}});
+    let said = world.apply_err(&order(unlimited));
+    assert!(
+        said.contains("spec.limits.seats cannot be unlimited"),
+        "{said}"
+    );
+
+    // What fits passes, and what the operator writes is no order.
+    world.apply(&order(json!({"parameters": [phone]})));
+    world.ready("mail");
+    let mut stricter = mail_pro();
+    stricter["limits"][0]["maximum"] = json!(10);
+    world.apply(&connection(
+        world.vendor.url(),
+        json!({"products": [stricter]}),
+    ));
+    inquiring(&world, "mail", &["limits.seats"]);
+    world.unsubscribe("mail");
+    world.gone("Subscription", "mail");
+    // A connection that says nothing, or is not there yet, stops nobody.
+    world.apply(&order(
+        json!({"product": "unlisted", "limits": {"boxes": 1}}),
+    ));
+    world.ready("mail");
+}
