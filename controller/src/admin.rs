@@ -44,11 +44,21 @@ pub async fn start(health: SocketAddr, metrics: SocketAddr, shown: Shown) -> std
     }
 }
 
-async fn serve(address: SocketAddr, router: Router) -> std::io::Result<()> {
+/// Listens, and says so.
+///
+/// # Errors
+///
+/// Where the address cannot be bound.
+pub async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let listener = bind(address)
         .await
         .map_err(|e| std::io::Error::new(e.kind(), format!("cannot listen on {address}: {e}")))?;
     tracing::info!(address = %listener.local_addr()?, "serving");
+    Ok(listener)
+}
+
+async fn serve(address: SocketAddr, router: Router) -> std::io::Result<()> {
+    let listener = listen(address).await?;
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
             tracing::error!(%error, "an endpoint ended");

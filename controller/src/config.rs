@@ -36,6 +36,15 @@ pub struct Args {
     #[arg(long, env = "FULFILLMENT_HEALTH_ADDR", default_value = ":9440", value_parser = address)]
     pub health_addr: SocketAddr,
 
+    /// Where callbacks are served, in plain HTTP: end TLS before it. Only with --callback-url.
+    #[arg(long, env = "FULFILLMENT_CALLBACK_ADDR", default_value = ":9443", value_parser = address)]
+    pub callback_addr: SocketAddr,
+
+    /// The base URL under which vendors reach the callbacks, for example
+    /// https://fulfillment.example; /callbacks/… is appended. Without it there are none.
+    #[arg(long, env = "FULFILLMENT_CALLBACK_URL", value_parser = base_url)]
+    pub callback_url: Option<String>,
+
     /// By how many percent drift reads vary, so that they do not all come at once.
     #[arg(long, env = "FULFILLMENT_INTERVAL_JITTER_PERCENTAGE", default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=90))]
     pub interval_jitter_percentage: u8,
@@ -167,6 +176,24 @@ fn secret_name(text: &str) -> Result<(String, String), String> {
             Ok((namespace.into(), name.into()))
         }
         Some(_) | None => Err(format!("{text} is no namespace/name")),
+    }
+}
+
+/// An http or https URL without query and fragment; a slash at its end is dropped.
+fn base_url(text: &str) -> Result<String, String> {
+    let url = url::Url::parse(text).ok();
+    let good = url.is_some_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    });
+    if good {
+        Ok(text.trim_end_matches('/').to_owned())
+    } else {
+        Err(format!(
+            "{text} is no base URL: write https://fulfillment.example"
+        ))
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Settings {
     pub jitter: u8,
     /// Which addresses vendors may have.
     pub addresses: AddressPolicy,
+    /// The base under which vendors reach the callbacks.
+    pub callback_url: Option<String>,
     /// Only Subscriptions with these labels.
     pub label_selector: Option<String>,
 }

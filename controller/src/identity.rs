@@ -39,6 +39,23 @@ impl InstallationKey {
         format!("k1-{}", text.get(..26).unwrap_or(&text))
     }
 
+    /// What makes the URL of a Subscription's callbacks one that only we and its vendor know.
+    pub fn callback_token(&self, uid: &str) -> String {
+        let hash = self.hash("callback", &[uid.as_bytes()]);
+        let text = BASE32_NOPAD.encode(&hash).to_lowercase();
+        text.get(..26).unwrap_or(&text).to_owned()
+    }
+
+    /// Whether a token is that of this Subscription, in a time that tells nothing.
+    pub fn is_callback_token(&self, uid: &str, token: &str) -> bool {
+        let expected = self.callback_token(uid);
+        let differences = expected
+            .bytes()
+            .zip(token.bytes())
+            .fold(0, |all, (one, other)| all | (one ^ other));
+        expected.len() == token.len() && differences == 0
+    }
+
     /// A hash of parameters that tells nothing about them to who does not have the key; `None`
     /// where there are none.
     pub fn inputs_hash(&self, parameters: &BTreeMap<String, SecretString>) -> Option<String> {

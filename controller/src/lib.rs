@@ -7,6 +7,7 @@
 
 pub mod act;
 pub mod admin;
+pub mod callback;
 pub mod claims;
 pub mod config;
 pub mod connection;

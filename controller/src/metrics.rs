@@ -57,6 +57,7 @@ pub struct Metrics {
     requests: Family<Finished, Counter>,
     ready_seconds: Histogram,
     passes: Family<Outcome, Counter>,
+    callbacks: Family<Outcome, Counter>,
     pass_seconds: Histogram,
     subscriptions: Family<Standing, Gauge>,
     drift: Family<Field, Counter>,
@@ -71,6 +72,7 @@ impl Default for Metrics {
         let calls = Family::default();
         let requests = Family::default();
         let passes = Family::default();
+        let callbacks = Family::default();
         let subscriptions = Family::default();
         let drift = Family::default();
         let unknown = Gauge::default();
@@ -98,6 +100,11 @@ impl Default for Metrics {
             ready_seconds.clone(),
         );
         registry.register("reconcile", "Passes by how they ended", passes.clone());
+        registry.register(
+            "callbacks",
+            "Callbacks of vendors, taken or refused",
+            callbacks.clone(),
+        );
         registry.register(
             "reconcile_duration_seconds",
             "Time of a pass",
@@ -127,6 +134,7 @@ impl Default for Metrics {
             requests,
             ready_seconds,
             passes,
+            callbacks,
             pass_seconds,
             subscriptions,
             drift,
@@ -164,6 +172,11 @@ impl Metrics {
     pub fn ready(&self, after_seconds: i64) {
         #[expect(clippy::cast_precision_loss, reason = "a metric")]
         self.ready_seconds.observe(after_seconds.max(0) as f64);
+    }
+
+    /// A callback was taken or refused.
+    pub fn callback(&self, outcome: &'static str) {
+        self.callbacks.get_or_create(&Outcome { outcome }).inc();
     }
 
     /// A pass ended.

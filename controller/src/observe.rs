@@ -160,6 +160,7 @@ pub async fn observe(
     let order = Order {
         external_id,
         product: spec.product.clone(),
+        callback_url: callback_url(ctx, &object, usable.as_ref()),
         limits: spec.limits.clone(),
         parameters: parameters.values,
         structured: parameters.structured,
@@ -302,6 +303,7 @@ fn clock(
     let due = ctx.pace.due(
         uid,
         &fingerprint(object, facts, usable),
+        called_back(object),
         intent.as_ref(),
         pending.is_some(),
         intervals,
@@ -319,6 +321,19 @@ fn clock(
         paced_until: None,
         missing_confirmed: due.missing_confirmed,
     }
+}
+
+/// Where the vendor may call back, if it is to.
+fn callback_url(ctx: &Context, object: &Subscription, usable: Option<&Usable>) -> Option<String> {
+    let base = ctx.settings.callback_url.as_ref()?;
+    usable?.connection.spec.callback.as_ref()?;
+    let meta = &object.metadata;
+    Some(format!(
+        "{base}/callbacks/{}/{}/{}",
+        meta.namespace.as_deref()?,
+        meta.name.as_deref()?,
+        ctx.key.callback_token(meta.uid.as_deref()?)
+    ))
 }
 
 /// What a create is sent with, as far as it may stand in status.
@@ -463,6 +478,14 @@ fn fingerprint(object: &Subscription, facts: &Facts, usable: Option<&Usable>) ->
             .unwrap_or_default(),
     ]
     .join("\n")
+}
+
+/// When the vendor last called back.
+fn called_back(object: &Subscription) -> Option<&str> {
+    let annotations = object.metadata.annotations.as_ref()?;
+    annotations
+        .get(annotations::CALLED_BACK)
+        .map(String::as_str)
 }
 
 /// A Secret stands where the output should go, and it is not ours.

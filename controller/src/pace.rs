@@ -72,6 +72,8 @@ pub struct Memory {
     news: bool,
     /// This process has placed the finalizer, and no intent since: nothing was sent yet.
     unarmed: bool,
+    /// The vendor's last callback that a read has answered.
+    called_back: Option<String>,
     /// A mutation's outcome was unknown; an early read sees what landed late.
     verify_at: Option<Instant>,
 }
@@ -157,6 +159,7 @@ impl Pace {
         &self,
         uid: &str,
         fingerprint: &str,
+        called_back: Option<&str>,
         intent: Option<&Intent>,
         pending: bool,
         intervals: &Intervals,
@@ -177,6 +180,13 @@ impl Pace {
                 intervals.drift
             };
             memory.next_read = Some(now + spread.mul_f64(random()));
+        }
+        if memory.called_back.as_deref() != called_back {
+            memory.called_back = called_back.map(str::to_owned);
+            // After a restart an old hint says nothing, unless an answer is still awaited.
+            if known || pending {
+                memory.next_read = Some(now);
+            }
         }
         if let Some(intent) = intent {
             let seen = memory
@@ -452,7 +462,7 @@ mod tests {
     async fn a_back_off_grows_is_bounded_and_ends_when_something_changes() {
         let pace = Pace::default();
         for failures in 0..40u32 {
-            pace.due("u", "a", None, false, &INTERVALS);
+            pace.due("u", "a", None, None, false, &INTERVALS);
             let wait = pace.rested("u", &end(Rest::Retry), &INTERVALS);
             let most = Duration::from_secs(1 << failures.min(9)).min(BACKOFF_MOST);
             assert!(
@@ -460,8 +470,15 @@ mod tests {
                 "{failures}: {wait:?}"
             );
         }
-        assert!(pace.due("u", "a", None, false, &INTERVALS).backing_off);
-        assert!(!pace.due("u", "b", None, false, &INTERVALS).backing_off);
+        assert!(
+            pace.due("u", "a", None, None, false, &INTERVALS)
+                .backing_off
+        );
+        assert!(
+            !pace
+                .due("u", "b", None, None, false, &INTERVALS)
+                .backing_off
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -470,7 +487,7 @@ mod tests {
         let mut late = 0;
         for object in 0..200 {
             let uid = object.to_string();
-            assert!(!pace.due(&uid, "a", None, false, &INTERVALS).read);
+            assert!(!pace.due(&uid, "a", None, None, false, &INTERVALS).read);
             let wait = pace.rested(
                 &uid,
                 &End {
@@ -500,7 +517,7 @@ mod tests {
             after: None,
         };
         let settled = |attempt| {
-            pace.due("u", "a", Some(&intent(attempt)), false, &INTERVALS)
+            pace.due("u", "a", None, Some(&intent(attempt)), false, &INTERVALS)
                 .settled
         };
         assert!(!settled(1));
@@ -514,7 +531,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_vendors_word_on_when_to_ask_again_is_kept() {
         let pace = Pace::default();
-        pace.due("u", "a", None, true, &INTERVALS);
+        pace.due("u", "a", None, None, true, &INTERVALS);
         let asked = End {
             retry_after: Some(Duration::from_secs(7)),
             ..end(Rest::Pending)

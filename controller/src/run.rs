@@ -14,6 +14,7 @@ use tokio::{
 
 use crate::{
     admin,
+    callback::{self, Callbacks},
     claims::Claims,
     config::Args,
     controller::{self, Context, Readiness, Settings},
@@ -100,6 +101,18 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     };
     readiness.has("installation key");
 
+    if args.callback_url.is_some() {
+        let callbacks = Callbacks::new(
+            cluster.clone(),
+            key.clone(),
+            Arc::clone(&scopes),
+            Arc::clone(&metrics),
+        );
+        callback::start(args.callback_addr, callbacks)
+            .await
+            .map_err(|e| RunError::Failed(e.to_string()))?;
+    }
+
     let leadership = match election {
         None => Leadership::unelected(&metrics),
         Some(timings) => {
@@ -117,6 +130,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         own_namespace,
         jitter: args.interval_jitter_percentage,
         addresses,
+        callback_url: args.callback_url,
         label_selector: args.watch_label_selector,
     };
     let concurrent = Arc::new(Semaphore::new(usize::from(args.concurrent)));

@@ -149,6 +149,7 @@ fn order() -> Order {
     Order {
         external_id: "k1-x".into(),
         product: "mail-pro".into(),
+        callback_url: None,
         limits: [
             ("seats".to_owned(), LimitValue::from(50)),
             ("storageGiB".to_owned(), LimitValue::parse("unlimited")),

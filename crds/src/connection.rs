@@ -85,9 +85,26 @@ pub struct VendorConnectionSpec {
     #[serde(default)]
     pub budget: Budget,
 
+    /// That the vendor calls back when something has changed: creates carry a callbackUrl. Needs an
+    /// operator started with --callback-url. Left out: the vendor is only polled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback: Option<Callback>,
+
     /// What to do where the vendor leaves a choice.
     #[serde(default)]
     pub policies: Policies,
+}
+
+/// How a vendor's callbacks are proved to be its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+pub struct Callback {
+    /// The key of a Secret that holds the key callbacks are signed with: Standard Webhooks signatures,
+    /// or a bearer JWT by HS256. One key a line, so that a new one is known before the old one goes.
+    /// Left out: the token in the callbackUrl is the only proof.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<KeyRef>,
 }
 
 /// How requests are authenticated: exactly one way.

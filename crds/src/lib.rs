@@ -14,7 +14,7 @@ mod schema;
 mod subscription;
 
 pub use connection::{
-    ApiKeyAuth, Auth, BasicAuth, BearerAuth, Budget, Identity, IdentityMode, OnMissing,
+    ApiKeyAuth, Auth, BasicAuth, BearerAuth, Budget, Callback, Identity, IdentityMode, OnMissing,
     OnUnknownOutcome, Policies, Polling, Timeouts, Tls, VendorConnection, VendorConnectionSpec,
     VendorConnectionStatus,
 };

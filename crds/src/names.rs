@@ -10,6 +10,9 @@ pub mod annotations {
     /// A person's answer to `CreateOutcomeUnknown`: `adopt:<tenantId>` or
     /// `none:<status.request.id>`.
     pub const RESOLVE_CREATE: &str = "fulfillment-operator.io/resolve-create";
+    /// Written by the operator: when the vendor last called back. What it said is not kept; the
+    /// vendor is read.
+    pub const CALLED_BACK: &str = "fulfillment-operator.io/called-back";
     /// Written by the operator: the create it is about to send, so that no second replica and no
     /// later self sends another beside it.
     pub const INTENT: &str = "fulfillment-operator.io/intent";

@@ -1,5 +1,6 @@
 //! End to end: what the project promises, on a real control plane with a real vendor.
 
+mod callbacks;
 mod charts;
 mod connection;
 mod costs;

@@ -9,6 +9,16 @@ pub(crate) fn plain() -> &'static Client {
     CLIENT.get_or_init(|| client(None))
 }
 
+/// Posts to a server on the loopback interface; what it answers.
+pub fn post(url: &str, headers: &[(&str, &str)], body: &str) -> (u16, String) {
+    let mut request = plain().post(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let answer = request.body(body.to_owned()).send().unwrap();
+    (answer.status().as_u16(), answer.text().unwrap())
+}
+
 /// For an API server with this certificate authority.
 pub(crate) fn trusting(ca_pem: &str) -> Client {
     client(Some(ca_pem))

@@ -46,11 +46,11 @@ mod api;
 pub mod binaries;
 pub mod costs;
 pub mod history;
-mod http;
+pub mod http;
 pub mod kstatus;
 pub mod objects;
 mod operator;
-mod ports;
+pub mod ports;
 pub mod vendor;
 mod world;
 

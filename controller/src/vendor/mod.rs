@@ -143,6 +143,8 @@ pub struct Order {
     pub external_id: String,
     /// The product.
     pub product: String,
+    /// Where the vendor may call back.
+    pub callback_url: Option<String>,
     /// The declared limits.
     pub limits: Limits,
     /// The parameters, values resolved.

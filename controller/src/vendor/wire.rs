@@ -25,6 +25,9 @@ pub fn create_body(order: &Order) -> Value {
     let mut body = change_body(order, !order.parameters.is_empty());
     body.insert("externalId".into(), order.external_id.clone().into());
     body.insert("product".into(), order.product.clone().into());
+    if let Some(url) = &order.callback_url {
+        body.insert("callbackUrl".into(), url.clone().into());
+    }
     Value::Object(body)
 }
 

@@ -1,6 +1,6 @@
 //! What the vendor is started with.
 
-use crate::Behavior;
+use crate::{Behavior, Callbacks};
 use data_encoding::BASE64;
 use http::{
     HeaderMap, HeaderName,
@@ -29,6 +29,8 @@ pub struct Config {
     pub behavior: Behavior,
     /// Serve HTTPS.
     pub tls: Option<Tls>,
+    /// Call back where an order says so.
+    pub callbacks: Option<Callbacks>,
 }
 
 impl Default for Config {
@@ -42,6 +44,7 @@ impl Default for Config {
             identity: Identity::ExternalId,
             behavior: Behavior::default(),
             tls: None,
+            callbacks: None,
         }
     }
 }

@@ -23,6 +23,7 @@ mod answer;
 mod api;
 mod behavior;
 mod call;
+mod callbacks;
 mod config;
 mod decision;
 mod desk;
@@ -37,6 +38,7 @@ mod vendor;
 mod wait;
 
 pub use behavior::{AcceptedStatus, After, Behavior, Mode, Operations, Outcome, Plan, WhileBusy};
+pub use callbacks::{CallbackProof, Callbacks};
 pub use config::{Auth, Config, Identity, Tls};
 pub use faults::{Fault, Reply, Rule, Times, Unlimited};
 pub use server::{Running, StartError, start};

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use http::HeaderName;
-use reference_vendor::{Auth, Behavior, Config, Identity, Tls};
+use reference_vendor::{Auth, Behavior, CallbackProof, Callbacks, Config, Identity, Tls};
 use std::{
     error::Error,
     io::{self, Write as _},
@@ -62,6 +62,23 @@ struct Arguments {
     /// How the vendor behaves at first: a JSON file, as `/_vendor/behavior` shows it.
     #[arg(long, env = "VENDOR_BEHAVIOR", value_name = "FILE")]
     behavior: Option<PathBuf>,
+    /// Call back where an order says so, and sign with this key (whsec_ before one in base64).
+    #[arg(
+        long,
+        env = "VENDOR_CALLBACK_SECRET",
+        hide_env_values = true,
+        value_name = "KEY"
+    )]
+    callback_secret: Option<String>,
+    /// How a callback is proved to be the vendor's.
+    #[arg(
+        long,
+        env = "VENDOR_CALLBACK_PROOF",
+        value_enum,
+        default_value = "standard-webhooks",
+        requires = "callback_secret"
+    )]
+    callback_proof: CallbackProof,
     /// Serve HTTPS with this certificate chain (PEM).
     #[arg(
         long,
@@ -121,6 +138,10 @@ fn config(arguments: Arguments) -> Result<Config, String> {
             .map(behavior)
             .transpose()?
             .unwrap_or_default(),
+        callbacks: arguments.callback_secret.map(|secret| Callbacks {
+            proof: arguments.callback_proof,
+            secret,
+        }),
         tls: tls.map(|(certificates, key)| Tls { certificates, key }),
     })
 }

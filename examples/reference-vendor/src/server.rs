@@ -1,7 +1,8 @@
 //! The server under the routes: it listens, serves HTTP or HTTPS, and stops.
 
 use crate::{
-    Config, StoreError, admin, api, config::Tls, faults::HangUp, page, store::Store, vendor::Vendor,
+    Callbacks, Config, StoreError, admin, api, callbacks, config::Tls, faults::HangUp, page,
+    store::Store, vendor::Vendor,
 };
 use axum::{Router, body::Body, response::Response};
 use hyper::service::{Service as _, service_fn};
@@ -102,9 +103,10 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         .to_owned();
 
     let store = Store::open(config.database.as_deref(), config.fsync)?;
+    let callbacks = config.callbacks.clone();
     let vendor = Arc::new(Vendor::new(config, store, public_url));
     let (stop, stopping) = oneshot::channel();
-    let stopped = tokio::spawn(serve(listener, tls, vendor, async {
+    let stopped = tokio::spawn(serve(listener, tls, vendor, callbacks, async {
         // A sender that was dropped stops the vendor too.
         drop(stopping.await);
     }));
@@ -132,10 +134,13 @@ async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     vendor: Arc<Vendor>,
+    callbacks: Option<Callbacks>,
     stop: impl Future<Output = ()>,
 ) {
     let routes = api::routes().merge(admin::routes()).merge(page::routes());
     let routes = routes.with_state(Arc::clone(&vendor));
+    let calling_back =
+        callbacks.map(|how| AbortOnDrop(tokio::spawn(callbacks::run(Arc::clone(&vendor), how))));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     tokio::pin!(stop);
@@ -156,13 +161,22 @@ async fn serve(
             Some(_) = connections.join_next() => {}
         }
     }
-    drop((listener, routes));
+    drop((listener, routes, calling_back));
     let _ended_or_not = tokio::time::timeout(GRACE, graceful.shutdown()).await;
     connections.shutdown().await;
     vendor.abandon_calls().await;
     let closed = tokio::task::spawn_blocking(move || vendor.store.close()).await;
     if let Err(error) = closed {
         tracing::error!(%error, "the database was not closed");
+    }
+}
+
+/// A task that ends with what it belongs to.
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -1,0 +1,184 @@
+//! Callbacks: a hint that what is pending is decided, from whoever can prove to be the vendor.
+
+use e2e::{
+    SOON, World, http,
+    objects::{secret, standing},
+    ports::free_port,
+    vendor::operations,
+};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+const KEY: &str = "whsec_Y2FuYXJ5LWNhbGxiYWNrLWtleQ==";
+
+/// A vendor that decides by hand and is asked every five minutes; it calls back as `proof` says, with
+/// `key`. `secrets` is what the connection's callback Secret holds, if there is one.
+fn world(proof: &str, key: &str, secrets: Option<&str>) -> (World, String) {
+    let base = format!("http://127.0.0.1:{}", free_port());
+    let callback = match secrets {
+        Some(_) => json!({"secretRef": {"name": "acme-callback", "key": "key"}}),
+        None => json!({}),
+    };
+    let address = base.trim_start_matches("http://");
+    let world = World::builder()
+        .operator_arg(&format!("--callback-addr={address}"))
+        .operator_arg(&format!("--callback-url={base}/"))
+        .vendor_arg(&format!("--callback-secret={key}"))
+        .vendor_arg(&format!("--callback-proof={proof}"))
+        .connection(json!({"polling": {"pending": "5m"}, "callback": callback}))
+        .start();
+    if let Some(secrets) = secrets {
+        world.apply(&secret("acme-callback", &[("key", secrets)]));
+    }
+    let by_hand = json!({"async": {"after": "manual", "retryAfter": null}});
+    world
+        .vendor
+        .behavior(json!({"operations": {"create": by_hand}}));
+    (world, base)
+}
+
+/// Purchases and waits until the vendor has it.
+fn pending(world: &World, name: &str) -> Value {
+    world.subscribe(name, json!({}));
+    world.until("it is pending", "Subscription", name, |object| {
+        object["status"]["request"]["status"] == "Pending"
+            && object["status"]["tenantId"].is_string()
+    })
+}
+
+/// The URL the vendor was given.
+fn url(world: &World) -> String {
+    let calls = world.vendor.calls();
+    calls[0].body()["callbackUrl"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+#[test]
+fn what_the_vendor_decides_is_known_at_once_however_it_proves_itself() {
+    for (proof, secrets) in [
+        ("standard-webhooks", Some(KEY)),
+        // The new key first, and the old one still good.
+        (
+            "jwt",
+            Some("whsec_bmV3LWtleQ==\nwhsec_Y2FuYXJ5LWNhbGxiYWNrLWtleQ=="),
+        ),
+        ("none", None),
+    ] {
+        let (world, base) = world(proof, KEY, secrets);
+        let mail = pending(&world, "mail");
+        let url = url(&world);
+        let prefix = format!("{base}/callbacks/{}/mail/", world.namespace());
+        assert!(
+            url.starts_with(&prefix) && url.len() == prefix.len() + 26,
+            "{url}"
+        );
+        let tenant = mail["status"]["tenantId"].as_str().unwrap_or_default();
+
+        let decided = Instant::now();
+        world.vendor.approve(tenant);
+        let mail = world.ready("mail");
+        // A quiet machine needs a fifth of a second; without the callback it is minutes.
+        assert!(
+            decided.elapsed() < Duration::from_secs(30),
+            "{:?}",
+            decided.elapsed()
+        );
+        assert_eq!(
+            operations(&world.vendor.calls())[..2],
+            ["create", "get"],
+            "{proof}"
+        );
+        assert!(mail["metadata"]["annotations"]["fulfillment-operator.io/called-back"].is_string());
+        assert!(
+            world
+                .operator
+                .metrics()
+                .contains("fulfillment_callbacks_total{outcome=\"taken\"} ")
+        );
+        assert!(!world.operator.log().contains("canary"), "{proof}");
+    }
+}
+
+#[test]
+fn what_is_not_the_vendors_changes_nothing() {
+    // The vendor signs with a key that the operator does not have.
+    let (world, base) = world("standard-webhooks", "another-key", Some(KEY));
+    let mail = pending(&world, "mail");
+    let url = url(&world);
+    let tenant = mail["status"]["tenantId"].as_str().unwrap_or_default();
+    world.vendor.approve(tenant);
+    let refused = |least: u64| {
+        world.eventually("it is refused", SOON, || {
+            let metrics = world.operator.metrics();
+            let mut lines = metrics.lines();
+            let count = lines.find_map(|line| {
+                line.strip_prefix("fulfillment_callbacks_total{outcome=\"refused\"} ")
+            });
+            match count.and_then(|count| count.parse::<u64>().ok()) {
+                Some(count) if count >= least => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+    };
+    refused(1);
+    assert_eq!(http::post(&url, &[], "{}").0, 401);
+    let bearer = ("authorization", "Bearer eyJhbGciOiJub25lIn0.e30.");
+    assert_eq!(http::post(&url, &[bearer], "{}").0, 401);
+    let other = format!(
+        "{base}/callbacks/{}/mail/{}",
+        world.namespace(),
+        "a".repeat(26)
+    );
+    assert_eq!(http::post(&other, &[], "{}").0, 404);
+    let nobody = url.replace("/mail/", "/none/");
+    assert_eq!(http::post(&nobody, &[], "{}").0, 404);
+    assert_eq!(http::post(&format!("{base}/else"), &[], "").0, 404);
+    assert_eq!(http::post(&url, &[], &"x".repeat(70_000)).0, 413);
+    let now = world.sub("mail");
+    assert_eq!(
+        now["metadata"]["resourceVersion"],
+        mail["metadata"]["resourceVersion"]
+    );
+    assert_eq!(operations(&world.vendor.calls()), ["create"]);
+
+    // The right key, and the vendor's own repetition of its callback is taken.
+    world.apply(&secret("acme-callback", &[("key", "another-key")]));
+    let mail = world.ready("mail");
+    assert_eq!(standing(&mail, "Approved"), "True Approved");
+}
+
+#[test]
+fn a_flood_is_refused_without_a_write_and_the_genuine_one_passes() {
+    let (world, base) = world("standard-webhooks", KEY, Some(KEY));
+    let mail = pending(&world, "mail");
+    let tenant = mail["status"]["tenantId"].as_str().unwrap_or_default();
+    let wrong = format!(
+        "{base}/callbacks/{}/mail/{}",
+        world.namespace(),
+        "b".repeat(26)
+    );
+    let mut told = 0;
+    let answers: Vec<u16> = (0..120)
+        .map(|nth| {
+            if nth == 60 {
+                let now = world.sub("mail");
+                told = usize::from(
+                    now["metadata"]["resourceVersion"] == mail["metadata"]["resourceVersion"],
+                );
+                world.vendor.approve(tenant);
+            }
+            http::post(&wrong, &[], "{}").0
+        })
+        .collect();
+    assert_eq!(told, 1, "a refused callback was written");
+    assert!(
+        answers.iter().all(|status| [404, 429].contains(status)),
+        "{answers:?}"
+    );
+    let mail = world.ready("mail");
+    assert_eq!(standing(&mail, "Ready"), "True Active");
+    // Where the hint's write takes long, the vendor says it twice.
+    assert_eq!(operations(&world.vendor.calls())[..2], ["create", "get"]);
+}
