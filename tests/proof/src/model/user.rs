@@ -7,6 +7,7 @@ use super::{
     known::Known,
     scenario::Scenario,
     store::{new_version, settle_version},
+    sweep,
     world::{Object, World},
 };
 
@@ -57,12 +58,11 @@ pub(super) fn deeds(world: &World, s: &Scenario, deeds: &mut Vec<Deed>) {
     }
     let asks = match s.mode {
         IdentityMode::None => true,
-        // Only what repeating the order cannot tell.
-        IdentityMode::IdempotencyKey => object.status.request.as_ref().is_some_and(|r| {
-            let unknown = r.status == RequestStatus::Unknown;
-            unknown && (!r.reason.is_empty() || object.status.create.is_none())
-        }),
-        IdentityMode::ExternalId | IdentityMode::Lookup => s.claimed,
+        // Only what repeating the order, or a lookup, cannot tell.
+        IdentityMode::IdempotencyKey => {
+            contradicted(object) || (unknown(object) && object.status.create.is_none())
+        }
+        IdentityMode::ExternalId | IdentityMode::Lookup => contradicted(object),
     };
     if let Some(answer) = answer(world, object).filter(|_| asks) {
         let answer = Known::new(answer);
@@ -70,6 +70,17 @@ pub(super) fn deeds(world: &World, s: &Scenario, deeds: &mut Vec<Deed>) {
             deeds.push(Deed::Answer(answer));
         }
     }
+}
+
+fn unknown(object: &Object) -> bool {
+    let request = object.status.request.as_ref();
+    request.is_some_and(|r| r.status == RequestStatus::Unknown)
+}
+
+/// The vendor contradicted itself, and a person is asked in every mode.
+fn contradicted(object: &Object) -> bool {
+    let request = object.status.request.as_ref();
+    unknown(object) && request.is_some_and(|r| !r.reason.is_empty())
 }
 
 /// A true answer to an open question. People look when nothing is on its way any more: who answers
@@ -92,6 +103,7 @@ pub(super) fn perform(world: &mut World, s: &Scenario, deed: Deed) -> Option<()>
     if deed == Deed::CreateAgain {
         world.incarnations += 1;
         world.object = Some(Object::new(world.incarnations));
+        sweep::revived(world, s);
         return Some(());
     }
     let object = world.object.as_mut()?;
