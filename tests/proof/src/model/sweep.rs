@@ -13,10 +13,12 @@ use super::{
     world::{Kept, TenantState, World},
 };
 
-/// Whether the sweep can ask the vendor.
+/// Whether there is a sweep: it has to be able to ask the vendor. It is a net, and where it is not
+/// needed the protocol has to do without: only a vendor that fails a tenant and gives its name away
+/// again leaves what no Subscription can know of.
 fn asks(s: &Scenario) -> bool {
     match s.mode {
-        IdentityMode::ExternalId | IdentityMode::Lookup => true,
+        IdentityMode::ExternalId | IdentityMode::Lookup => s.asynchronous,
         IdentityMode::IdempotencyKey | IdentityMode::None => false,
     }
 }
@@ -62,6 +64,7 @@ pub(super) fn forget(world: &mut World, s: &Scenario) {
             .map_or(world.incarnations < s.incarnations, |o| {
                 o.status.external_id.is_none()
             }),
+        IdentityMode::ExternalId | IdentityMode::Lookup if !asks(s) => false,
         IdentityMode::ExternalId | IdentityMode::Lookup => {
             world.object.is_some() || world.creating() || world.live().any(|t| finds(s, world, t))
         }
