@@ -64,7 +64,7 @@ pub(super) fn deeds(world: &World, s: &Scenario, deeds: &mut Vec<Deed>) {
         }
         IdentityMode::ExternalId | IdentityMode::Lookup => contradicted(object),
     };
-    if let Some(answer) = answer(world, object).filter(|_| asks) {
+    if let Some(answer) = answer(world, s, object).filter(|_| asks) {
         let answer = Known::new(answer);
         if object.resolution.as_ref() != Some(&answer) {
             deeds.push(Deed::Answer(answer));
@@ -85,7 +85,7 @@ fn contradicted(object: &Object) -> bool {
 
 /// A true answer to an open question. People look when nothing is on its way any more: who answers
 /// earlier does not know.
-fn answer(world: &World, object: &Object) -> Option<Resolution> {
+fn answer(world: &World, s: &Scenario, object: &Object) -> Option<Resolution> {
     let asked = object.status.request.as_ref().filter(|r| {
         r.type_ == RequestType::Purchase
             && matches!(r.status, RequestStatus::Unknown | RequestStatus::Pending)
@@ -93,7 +93,11 @@ fn answer(world: &World, object: &Object) -> Option<Resolution> {
     if object.status.tenant_id.is_some() || world.creating() {
         return None;
     }
-    Some(world.live().next().map_or_else(
+    // What an object of this name left behind is another's in mode None.
+    let mut made = world
+        .live()
+        .filter(|t| s.mode != IdentityMode::None || t.owner == object.uid);
+    Some(made.next().map_or_else(
         || Resolution::None(asked.id.clone()),
         |tenant| Resolution::Adopt(tenant.id.clone()),
     ))
