@@ -287,7 +287,7 @@ fn clock(
         }
         (Some(_) | None, _) => false,
     });
-    let intent = facts.intent.clone().or_else(|| plan::open_create(facts));
+    let intent = plan::settles_from(facts);
     let output = object.spec.output_secret_name.as_deref();
     let kept = output.is_some_and(|name| {
         scope

@@ -198,6 +198,10 @@ async fn one(ctx: &Context, scope: &Scope, data: &BTreeMap<String, String>) {
         if held || !tenant.is_live() {
             continue;
         }
+        // Asked again: what was found may be of a Subscription that was created meanwhile.
+        if revived(ctx, data).await.unwrap_or(true) {
+            return;
+        }
         tracing::warn!(
             tenant = tenant.id,
             external_id = name,

@@ -57,6 +57,13 @@ pub(super) fn adopted(f: &mut Facts, id: &str, answer: Result<Answer, VendorErro
             // From now on it goes by the name it has.
             let named = tenant.external_id.clone().filter(|name| !name.is_empty());
             f.ledger.external_id = named.or_else(|| Some(f.name().to_owned()));
+            // It is known what the create made; where that stands, the tenant tells.
+            let doubt = f.ledger.request.as_mut();
+            if let Some(request) = doubt.filter(|r| r.status == RequestStatus::Unknown) {
+                request.status = RequestStatus::Pending;
+                request.reason.clear();
+                request.message.clear();
+            }
             taken(f, &tenant);
         }
         Ok(Said::Done | Said::Accepted(None) | Said::Exists(None) | Said::Found(_)) => {

@@ -74,7 +74,8 @@ pub(super) fn earlier_doubt(f: &Facts, intent: &Intent) -> bool {
         .ledger
         .request
         .as_ref()
-        .is_some_and(|r| r.status == RequestStatus::Unknown);
+        // Another request's doubt a person has ended, or there would be no intent of this one.
+        .is_some_and(|r| r.status == RequestStatus::Unknown && r.id == intent.id);
     let skipped = match &f.ledger.request {
         Some(r) if r.id == intent.id => intent.attempt > r.attempts + 1,
         Some(_) | None => intent.attempt > 1,

@@ -46,7 +46,11 @@ fn known_tenant(f: &mut Facts, name: &str, id: &str, tenants: Vec<Tenant>) {
         // What we knew is gone, and a create of ours that landed late is there in its place.
         None if !f.object.deleting => {
             let tenant = others.remove(0);
-            answer::found(f, &tenant);
+            if plan::failed_purchase(f) {
+                adopt(f, name, &tenant);
+            } else {
+                answer::found(f, &tenant);
+            }
         }
         None => f.pass.read = Some(Read::Found),
     }

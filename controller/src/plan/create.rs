@@ -36,7 +36,7 @@ pub(super) fn purchase(f: &Facts) -> Step {
         && same_try(f, last)
     {
         match last.status {
-            RequestStatus::Failed => return Step::Rest(Rest::Failed),
+            RequestStatus::Failed => return failed(f),
             RequestStatus::Inquiring => return Step::Rest(Rest::Inquiring),
             RequestStatus::Pending | RequestStatus::Approved | RequestStatus::Unknown => {}
         }
@@ -45,6 +45,21 @@ pub(super) fn purchase(f: &Facts) -> Step {
         return Step::Rest(Rest::Unchanged);
     }
     arm(f)
+}
+
+/// The order failed. Where one of its sends went without an answer, that one may have made a tenant
+/// beside the failed one: whenever a read is due, the name is looked up.
+fn failed(f: &Facts) -> Step {
+    let doubtful = f.rules.mode == IdentityMode::ExternalId && unanswered(f) && !f.desired.claimed;
+    if !doubtful || f.pass.vacant.is_some() {
+        Step::Rest(Rest::Failed)
+    } else if f.clock.backing_off {
+        Step::Rest(Rest::Unchanged)
+    } else if f.clock.read_due {
+        Step::Look(f.name().to_owned())
+    } else {
+        Step::Rest(Rest::Failed)
+    }
 }
 
 /// A create was answered in this pass.
@@ -78,7 +93,7 @@ pub(super) fn arm(f: &Facts) -> Step {
 /// Looks for a tenant by name; `None` when there is none for certain. After a create without an
 /// answer one empty look is not enough, as what a vendor lists can lag behind what it has.
 pub(super) fn find(f: &Facts, name: &str) -> Option<Step> {
-    let open = open_create(f).is_some();
+    let open = open_create(f).is_some() || forgotten(f);
     if open && !f.clock.settled {
         Some(Step::Rest(Rest::Settling))
     } else if f.pass.vacant.as_deref() != Some(name) {
@@ -105,10 +120,13 @@ pub(super) fn next_intent(f: &Facts) -> Intent {
         }
         (Some(open), _) => (open.id.clone(), open.attempt + 1),
         (None, Some(r)) => (r.id.clone(), r.attempts + 1),
+        // There may have been one before this.
+        (None, None) if forgotten(f) => (f.pass.request_id.clone(), 2),
         (None, None) => (f.pass.request_id.clone(), 1),
     };
     let same = |known: &&Intent| known.id == id;
-    let repeated = open.is_some() || f.intent.as_ref().filter(same).is_some_and(|i| i.repeated);
+    let repeated =
+        open.is_some() || f.intent.as_ref().filter(same).is_some_and(|i| i.repeated) || outlived(f);
     Intent {
         id,
         attempt,
@@ -119,11 +137,19 @@ pub(super) fn next_intent(f: &Facts) -> Intent {
     }
 }
 
+/// A create of an earlier order went without an answer, and its tenant may be there or come yet.
+/// Whoever orders again says so in the new intent, as it is the only one that a delete will find.
+fn outlived(f: &Facts) -> bool {
+    f.rules.mode == IdentityMode::ExternalId && (unanswered(f) || open_create(f).is_some())
+}
+
 /// The externalId the next create carries: a tenant that is dead but still shown is not revived,
 /// so its successor counts up. A key that was used is answered with what it made, so where keys
-/// count every new purchase has another.
+/// count every new purchase has another. Where a create went without an answer the name stays: what
+/// that one made is found by it, and nothing can be made beside it.
 pub(super) fn next_external_id(f: &Facts) -> String {
     let current = f.name();
+    let dead = f.ledger.tenant_id.is_some() && f.pass.read != Some(Read::Absent);
     let used = match f.rules.mode {
         IdentityMode::IdempotencyKey => {
             f.ledger.tenant_id.is_some()
@@ -132,9 +158,8 @@ pub(super) fn next_external_id(f: &Facts) -> String {
                         && (r.status == RequestStatus::Failed || denied(f, &r.id))
                 })
         }
-        IdentityMode::ExternalId | IdentityMode::Lookup | IdentityMode::None => {
-            f.ledger.tenant_id.is_some() && f.pass.read != Some(Read::Absent)
-        }
+        IdentityMode::ExternalId => dead && !unanswered(f),
+        IdentityMode::Lookup | IdentityMode::None => dead,
     };
     if used {
         identity::next(&f.desired.external_id, current)
@@ -175,6 +200,30 @@ pub fn open_create(f: &Facts) -> Option<Intent> {
     }
 }
 
+/// The finalizer says that there was something, and its record is lost. Where tenants are looked for,
+/// that is a create that may be on its way.
+pub(super) fn forgotten(f: &Facts) -> bool {
+    f.rules.mode == IdentityMode::Lookup
+        && f.object.lost
+        && f.ledger.tenant_id.is_none()
+        && f.ledger.request.is_none()
+}
+
+/// What settling counts from: the newest intent, or that its record is lost.
+pub fn settles_from(f: &Facts) -> Option<Intent> {
+    let lost = || {
+        forgotten(f).then(|| Intent {
+            id: String::new(),
+            attempt: 0,
+            external_id: f.name().to_owned(),
+            body: None,
+            repeated: false,
+            after: None,
+        })
+    };
+    f.intent.clone().or_else(|| open_create(f)).or_else(lost)
+}
+
 /// Whether only a person can say what became of a create.
 pub(super) fn held(f: &Facts) -> bool {
     let request = f.ledger.request.as_ref();
@@ -182,10 +231,12 @@ pub(super) fn held(f: &Facts) -> bool {
         request.filter(|r| r.status == RequestStatus::Unknown && !r.reason.is_empty());
     let lost = f.object.lost && f.ledger.tenant_id.is_none() && request.is_none();
     match f.rules.mode {
-        // Repeating is safe, unless the vendor contradicted itself about this very order.
-        IdentityMode::ExternalId => {
-            contradicted.is_some_and(|r| f.object.deleting || r.generation == f.object.generation)
-        }
+        // Repeating is safe, unless the vendor contradicted itself about this very order. Once a
+        // person has answered and the next order has its intent, that one is what is open.
+        IdentityMode::ExternalId => contradicted.is_some_and(|r| {
+            let superseded = open_create(f).is_some_and(|open| open.id != r.id);
+            !superseded && (f.object.deleting || r.generation == f.object.generation)
+        }),
         IdentityMode::Lookup => contradicted.is_some(),
         // A repeated order is the same whatever the spec says by now. Deleting, a repeat of an order
         // whose record is lost could be the first.

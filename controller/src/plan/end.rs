@@ -12,7 +12,10 @@ use crate::{
 
 /// The object is being deleted: no release while a tenant may exist.
 pub(super) fn end(f: &Facts) -> Step {
-    if f.ledger.tenant_id.is_some() && f.pass.read == Some(Read::Absent) {
+    let absent = f.ledger.tenant_id.is_some() && f.pass.read == Some(Read::Absent);
+    // Where a twin can be, gone is only what the lookup says.
+    let looked = f.rules.mode != IdentityMode::Lookup || f.pass.vacant.is_some();
+    if absent && looked {
         return Step::Release;
     }
     if f.desired.deletion == DeletionPolicy::Retain {
@@ -64,6 +67,7 @@ pub(super) fn end(f: &Facts) -> Step {
     }
     match f.ledger.tenant_id {
         None => Step::Release,
+        Some(_) if absent => read(f),
         Some(_) => retire(f).unwrap_or_else(|| cancel(f)),
     }
 }
@@ -153,17 +157,17 @@ pub(super) fn memorable(f: &Facts) -> bool {
         IdentityMode::IdempotencyKey => f.ledger.request.is_some(),
         IdentityMode::ExternalId | IdentityMode::Lookup | IdentityMode::None => false,
     };
-    let doubtful = unanswered(f) && !f.desired.claimed;
+    let doubtful = (unanswered(f) || forgotten(f)) && !f.desired.claimed;
     (doubtful || keyed) && f.desired.deletion == DeletionPolicy::Delete && !f.pass.buried
 }
 
 /// An earlier create can still land: nothing is deleted, and nothing let go, before it did.
 pub fn settling(f: &Facts) -> bool {
-    !f.clock.settled && (unanswered(f) || open_create(f).is_some())
+    !f.clock.settled && (unanswered(f) || open_create(f).is_some() || forgotten(f))
 }
 
 /// A create of this object went without an answer once.
-fn unanswered(f: &Facts) -> bool {
+pub(super) fn unanswered(f: &Facts) -> bool {
     match (&f.intent, f.rules.mode) {
         (Some(intent), IdentityMode::ExternalId) => intent.repeated,
         (Some(_) | None, _) => attempts(f) > 1,

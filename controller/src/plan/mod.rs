@@ -22,10 +22,10 @@ use crate::{
     ledger::CONFLICT,
     vendor::Class,
 };
-pub use create::open_create;
-use create::{arm, find, held, purchase, resolve};
+use create::{arm, find, forgotten, held, purchase, resolve};
+pub use create::{open_create, settles_from};
 pub use end::settling;
-use end::{end, memorable};
+use end::{end, memorable, unanswered};
 use tend::{dead, missing, tend};
 
 /// The next step of a pass.
@@ -197,7 +197,8 @@ fn read(f: &Facts) -> Step {
     }
 }
 
-fn failed_purchase(f: &Facts) -> bool {
+/// The purchase of the present tenant, if any, failed.
+pub(crate) fn failed_purchase(f: &Facts) -> bool {
     f.ledger
         .request
         .as_ref()

@@ -9,6 +9,7 @@
 
 mod guard;
 mod identity;
+mod late;
 mod model;
 mod planner;
 mod report;

@@ -10,6 +10,7 @@ use super::{
     mutant::Mutant,
     names,
     scenario::Scenario,
+    sweep,
     world::{Object, Older, Pass, Phase, Sight, World},
 };
 
@@ -18,6 +19,7 @@ impl World {
     pub(super) fn canonical(mut self, s: &Scenario) -> Self {
         self.end_doomed(s);
         self.forget_sights();
+        sweep::forget(&mut self, s);
         names::compress(&mut self);
         self.posts.sort();
         let [first, second] = [self.key(0), self.key(1)];
@@ -88,7 +90,7 @@ impl World {
                 continue;
             };
             let objects = self.object.iter().chain(&self.cached);
-            let seen = |o: &Object| o.uid == sight.uid && shows(o, sight);
+            let seen = |o: &Object| o.uid == sight.uid && (shows(o, sight) || lost(o, sight));
             let marked = self.posts.iter().any(|p| p.older.than_sight_of(nth));
             let marked = marked || older.iter().any(|older| older.than_sight_of(nth));
             if !objects.into_iter().any(seen) {
@@ -113,6 +115,12 @@ fn shows(object: &Object, sight: &Sight) -> bool {
         .as_ref()
         .is_some_and(|i| i.id == sight.id && i.attempt == sight.attempt)
         || request.is_some_and(|r| r.id == sight.id && r.attempts == sight.attempt)
+}
+
+/// The sight of a record that is lost, which is still so.
+fn lost(object: &Object, sight: &Sight) -> bool {
+    let status = &object.status;
+    sight.id.is_empty() && status.request.is_none() && status.tenant_id.is_none()
 }
 
 /// Whether all that is left to a pass is to find out that its guard does not hold.

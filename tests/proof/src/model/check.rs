@@ -10,7 +10,7 @@ use super::{
     graph::Graph,
     promise::{at_most_one, good, left_behind},
     scenario::Scenario,
-    store,
+    store, sweep,
     user::{self, Deed, Fault},
     vendor,
     world::{Broken, CONTROLLERS, Controller, Pass, Phase, TenantState, World},
@@ -46,6 +46,8 @@ pub(super) enum Action {
     Lose(usize),
     /// The vendor decides about a tenant.
     Decide(usize, bool),
+    /// The sweep looks at the tombstone.
+    Sweep,
     /// People.
     Deed(Deed),
     /// Faults of the cluster.
@@ -67,6 +69,7 @@ impl Action {
             | Self::Lose(_)
             | Self::Land(_, false)
             | Self::Decide(_, true)
+            | Self::Sweep
             | Self::Deed(Deed::Answer(_)) => true,
             Self::Refused(_)
             | Self::Crash(_)
@@ -105,6 +108,12 @@ impl Model for Check {
         if world.broken.is_some() {
             return;
         }
+        if let Some(graph) = &self.graph {
+            let mut graph = graph.lock().unwrap_or_else(PoisonError::into_inner);
+            if !graph.goes_on() {
+                return;
+            }
+        }
         for by in 0..CONTROLLERS {
             self.of_controller(world, by, actions);
         }
@@ -124,6 +133,9 @@ impl Model for Check {
                     actions.push(Action::Decide(nth, false));
                 }
             }
+        }
+        if sweep::due(world, &self.scenario) {
+            actions.push(Action::Sweep);
         }
         let mut deeds = Vec::new();
         user::deeds(world, &self.scenario, &mut deeds);
@@ -308,6 +320,7 @@ impl Check {
                 world.left.refusals -= u8::from(!approve);
                 vendor::decide(world, s, nth, approve);
             }
+            Action::Sweep => sweep::sweep(world, s),
             Action::Deed(deed) => user::perform(world, s, deed)?,
             Action::Fault(fault) => user::befall(world, fault)?,
         }

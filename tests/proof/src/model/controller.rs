@@ -6,7 +6,7 @@ use fulfillment_operator::{
     facts::{Clock, Facts, Intent, Ledger, ObjectFacts, Pass as InPass},
     kubernetes::{Guard, Mark},
     ledger,
-    plan::{Rest, Step, open_create, plan},
+    plan::{Rest, Step, plan, settles_from},
     report::{About, report},
     status::Weight,
     vendor::Effect,
@@ -16,7 +16,7 @@ use super::{
     known::Known,
     mutant::{self, Mutant},
     scenario::{Scenario, limits, seats},
-    store,
+    store, sweep,
     vendor::{self, Heard},
     world::{Older, Pass, Phase, Post, Sight, World},
 };
@@ -46,6 +46,10 @@ pub(super) fn observe(world: &mut World, s: &Scenario, by: usize, view: View) ->
         true => world.cached.clone()?,
         false => world.object.clone()?,
     };
+    let mut ledger = (*object.status).clone();
+    if ledger.external_id.is_none() && !object.deleting {
+        ledger.external_id = sweep::next_key(world, s);
+    }
     let mut facts = Facts {
         object: ObjectFacts {
             generation: object.generation,
@@ -59,7 +63,7 @@ pub(super) fn observe(world: &mut World, s: &Scenario, by: usize, view: View) ->
             resolution: object.resolution.as_deref().cloned(),
         },
         desired: s.desired(object.generation),
-        ledger: (*object.status).clone(),
+        ledger,
         intent: object.intent.as_deref().cloned(),
         rules: s.rules(),
         trouble: None,
@@ -75,7 +79,7 @@ pub(super) fn observe(world: &mut World, s: &Scenario, by: usize, view: View) ->
             ..InPass::default()
         },
     };
-    let intent = facts.intent.clone().or_else(|| open_create(&facts));
+    let intent = settles_from(&facts);
     let settled = first_sight(world, s, by, object.uid, intent.as_ref());
     if view.settled && !settled {
         return None;

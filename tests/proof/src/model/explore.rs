@@ -17,6 +17,8 @@ const THREADS: usize = 2;
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) states: usize,
+    /// There are more, which were not looked at.
+    pub(super) bounded: bool,
     pub(super) transitions: usize,
     pub(super) depth: usize,
     /// How many states are good ends.
@@ -29,15 +31,17 @@ impl Found {
     /// In a few words.
     pub(super) fn verdict(&self) -> String {
         match &self.against {
+            None if self.bounded => "every promise holds so far".into(),
             None => "every promise holds".into(),
             Some((promise, way)) => format!("\"{promise}\" is broken in {} steps", way.len()),
         }
     }
 }
 
-/// Explores a world, until it breaks a promise or is explored whole.
+/// Explores a world, until it breaks a promise, is explored whole, or has shown as many states as it
+/// is bounded by. Whether a good end can be reached is only known of what is explored whole.
 pub(super) fn explore(scenario: Scenario) -> Found {
-    let graph = Arc::new(Mutex::new(Graph::default()));
+    let graph = Arc::new(Mutex::new(Graph::of_at_most(scenario.most)));
     let check = Check {
         scenario,
         graph: Some(Arc::clone(&graph)),
@@ -48,6 +52,10 @@ pub(super) fn explore(scenario: Scenario) -> Found {
         .finish_when(HasDiscoveries::AnyFailures)
         .spawn_bfs()
         .join();
+    graph
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .is_over();
     let broken = checker
         .discoveries()
         .into_iter()
@@ -56,6 +64,9 @@ pub(super) fn explore(scenario: Scenario) -> Found {
     // Only now: to tell the way to a broken promise, the model is asked again.
     let mut graph = graph.lock().unwrap_or_else(PoisonError::into_inner);
     let against = broken.or_else(|| {
+        if graph.cut {
+            return None;
+        }
         let stuck = graph.stuck();
         (!stuck.is_empty()).then(|| {
             let way = graph.way(&stuck);
@@ -64,6 +75,7 @@ pub(super) fn explore(scenario: Scenario) -> Found {
     });
     Found {
         states: checker.unique_state_count(),
+        bounded: graph.cut,
         transitions: graph.transitions,
         depth: checker.max_depth(),
         ends: graph.ends(),

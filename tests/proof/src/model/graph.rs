@@ -27,9 +27,32 @@ pub(super) struct Graph {
     steps: Vec<(Print, Print)>,
     /// All steps, those that may not be counted on too.
     pub(super) transitions: usize,
+    /// How many states are enough.
+    most: Option<usize>,
+    /// There were more.
+    pub(super) cut: bool,
 }
 
 impl Graph {
+    pub(super) fn of_at_most(most: Option<usize>) -> Self {
+        Self {
+            most,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the world is explored any further.
+    pub(super) fn goes_on(&mut self) -> bool {
+        let full = self.most.is_some_and(|most| self.first.len() >= most);
+        self.cut |= full;
+        !full
+    }
+
+    /// The exploration is over: whoever follows a way through it is not stopped.
+    pub(super) fn is_over(&mut self) {
+        self.most = None;
+    }
+
     pub(super) fn begin(&mut self, world: &World, good: bool) {
         self.note(print(world), None, good);
     }

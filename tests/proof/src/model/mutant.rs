@@ -94,11 +94,11 @@ pub(super) fn habitat(mutant: Mutant) -> Option<Scenario> {
         | Mutant::UnknownIsFailed
         | Mutant::RetriesUnknown
         | Mutant::CreatesWhileHeld => (IdentityMode::None, "plain"),
-        Mutant::ReleasesBeforeGone => (IdentityMode::ExternalId, "decides later, an edit"),
+        Mutant::ReleasesBeforeGone => (IdentityMode::ExternalId, "decides later"),
         Mutant::CounterStays => (IdentityMode::ExternalId, "a dead namesake"),
         Mutant::TakesUnproven => (IdentityMode::ExternalId, "claimed"),
         Mutant::LostStatusIsNew => (IdentityMode::None, "a fault in the cluster"),
-        Mutant::DoubtForgotten => (IdentityMode::ExternalId, "refusals, an edit"),
+        Mutant::DoubtForgotten => (IdentityMode::ExternalId, "refusals"),
     };
     scenarios(mode, Size::Thorough)
         .into_iter()

@@ -36,8 +36,13 @@ pub(super) struct Scenario {
     /// Calls other than creates fail too.
     pub(super) flaky: bool,
     pub(super) left: Left,
+    /// It is larger than anybody waits for: so many states of it are explored.
+    pub(super) most: Option<usize>,
     pub(super) mutant: Option<Mutant>,
 }
+
+/// Of the largest worlds so many states are explored, those within the fewest steps.
+const MOST: usize = 20_000;
 
 const NOTHING: Left = Left {
     freezes: 0,
@@ -60,6 +65,7 @@ const fn plain(name: &'static str, mode: IdentityMode) -> Scenario {
         touched: false,
         flaky: false,
         left: NOTHING,
+        most: None,
         mutant: None,
     }
 }
@@ -106,37 +112,78 @@ fn thorough(base: Scenario, faults: Scenario) -> Vec<Scenario> {
         duplicates,
         refusals,
     };
+    // There the controllers have more to do.
+    let decides = match base.mode {
+        IdentityMode::ExternalId => Some(6 * MOST),
+        IdentityMode::IdempotencyKey => Some(MOST),
+        IdentityMode::Lookup | IdentityMode::None => None,
+    };
+    let keyed = (base.mode == IdentityMode::IdempotencyKey).then_some(MOST);
+    let keyed_or_looked = (base.mode != IdentityMode::ExternalId).then_some(MOST);
+    let again = match base.mode {
+        // An order that reaches such a vendor twice is two orders.
+        IdentityMode::None => Scenario {
+            name: "created again",
+            incarnations: 2,
+            ..base
+        },
+        IdentityMode::ExternalId | IdentityMode::IdempotencyKey | IdentityMode::Lookup => {
+            Scenario {
+                name: "created again, duplicates",
+                incarnations: 2,
+                left: left(0, 1, 0),
+                most: keyed_or_looked,
+                ..base
+            }
+        }
+    };
     let mut all = vec![
+        Scenario {
+            name: "stale reads",
+            left: left(1, 0, 0),
+            most: Some(MOST),
+            ..base
+        },
         Scenario {
             name: "stale reads, an edit",
             generations: 2,
             left: left(1, 0, 0),
+            most: Some(MOST),
             ..base
         },
+        again,
         Scenario {
-            name: "created again, duplicates",
-            incarnations: 2,
-            left: left(0, 1, 0),
+            name: "refusals",
+            left: left(0, 0, 1),
             ..base
         },
         Scenario {
             name: "refusals, an edit",
             generations: 2,
             left: left(0, 0, 1),
+            most: Some(MOST),
+            ..base
+        },
+        Scenario {
+            name: "decides later",
+            asynchronous: true,
+            left: left(0, 0, 1),
+            most: decides,
             ..base
         },
         Scenario {
             name: "decides later, an edit",
             asynchronous: true,
             generations: 2,
-            touched: false,
             left: left(0, 0, 1),
+            most: Some(MOST),
             ..base
         },
         Scenario {
             name: "shows the dead, created again",
             shows_dead: true,
             incarnations: 2,
+            most: keyed,
             ..base
         },
         Scenario {
@@ -151,11 +198,13 @@ fn thorough(base: Scenario, faults: Scenario) -> Vec<Scenario> {
                 freezes: 1,
                 ..faults.left
             },
+            most: Some(MOST),
             ..faults
         },
         Scenario {
             name: "a fault, an edit",
             generations: 2,
+            most: Some(MOST),
             ..faults
         },
     ];
@@ -179,6 +228,7 @@ impl Scenario {
             incarnations: 1,
             tenants: Vec::new(),
             posts: Vec::new(),
+            stone: None,
             controllers: std::array::from_fn(|_| Controller::default()),
             left: self.left,
             excused: false,

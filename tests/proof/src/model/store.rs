@@ -29,6 +29,13 @@ fn act(world: &mut World, s: &Scenario, by: usize, mut pass: Pass, answered: boo
     let claims = matches!(step, Step::Claim(_) | Step::Intend(_));
     let blind = s.mutant == Some(Mutant::ClaimsBlindly) && claims;
     let won = pass.current;
+    if step == Step::Bury {
+        // Kept beside the object: it does not matter which version of that is known.
+        world.stone = Some(facts.name().to_owned());
+        ledger::buried(&mut facts);
+        go_on(world, s, by, pass, facts);
+        return;
+    }
     let same = world.object.as_ref().is_some_and(|o| o.uid == pass.uid);
     let Some(object) = world.object.as_mut().filter(|_| same && (won || blind)) else {
         // Conflict or gone: the pass is over.
@@ -51,10 +58,9 @@ fn act(world: &mut World, s: &Scenario, by: usize, mut pass: Pass, answered: boo
             object.status = Known::new(kept(&facts.ledger));
             ledger::armed(&mut facts, intent);
         }
-        // Kept beside the object; no decision but this pass's rests on it.
-        Step::Bury => ledger::buried(&mut facts),
         Step::Release => object.finalized = false,
-        Step::Create(_)
+        Step::Bury
+        | Step::Create(_)
         | Step::Read
         | Step::Look(_)
         | Step::Discard(_)

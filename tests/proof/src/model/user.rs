@@ -7,6 +7,7 @@ use super::{
     known::Known,
     scenario::Scenario,
     store::{new_version, settle_version},
+    sweep,
     world::{Object, World},
 };
 
@@ -57,14 +58,13 @@ pub(super) fn deeds(world: &World, s: &Scenario, deeds: &mut Vec<Deed>) {
     }
     let asks = match s.mode {
         IdentityMode::None => true,
-        // Only what repeating the order cannot tell.
-        IdentityMode::IdempotencyKey => object.status.request.as_ref().is_some_and(|r| {
-            let unknown = r.status == RequestStatus::Unknown;
-            unknown && (!r.reason.is_empty() || object.status.create.is_none())
-        }),
-        IdentityMode::ExternalId | IdentityMode::Lookup => s.claimed,
+        // Only what repeating the order, or a lookup, cannot tell.
+        IdentityMode::IdempotencyKey => {
+            contradicted(object) || (unknown(object) && object.status.create.is_none())
+        }
+        IdentityMode::ExternalId | IdentityMode::Lookup => contradicted(object),
     };
-    if let Some(answer) = answer(world, object).filter(|_| asks) {
+    if let Some(answer) = answer(world, s, object).filter(|_| asks) {
         let answer = Known::new(answer);
         if object.resolution.as_ref() != Some(&answer) {
             deeds.push(Deed::Answer(answer));
@@ -72,9 +72,20 @@ pub(super) fn deeds(world: &World, s: &Scenario, deeds: &mut Vec<Deed>) {
     }
 }
 
+fn unknown(object: &Object) -> bool {
+    let request = object.status.request.as_ref();
+    request.is_some_and(|r| r.status == RequestStatus::Unknown)
+}
+
+/// The vendor contradicted itself, and a person is asked in every mode.
+fn contradicted(object: &Object) -> bool {
+    let request = object.status.request.as_ref();
+    unknown(object) && request.is_some_and(|r| !r.reason.is_empty())
+}
+
 /// A true answer to an open question. People look when nothing is on its way any more: who answers
 /// earlier does not know.
-fn answer(world: &World, object: &Object) -> Option<Resolution> {
+fn answer(world: &World, s: &Scenario, object: &Object) -> Option<Resolution> {
     let asked = object.status.request.as_ref().filter(|r| {
         r.type_ == RequestType::Purchase
             && matches!(r.status, RequestStatus::Unknown | RequestStatus::Pending)
@@ -82,7 +93,11 @@ fn answer(world: &World, object: &Object) -> Option<Resolution> {
     if object.status.tenant_id.is_some() || world.creating() {
         return None;
     }
-    Some(world.live().next().map_or_else(
+    // What an object of this name left behind is another's in mode None.
+    let mut made = world
+        .live()
+        .filter(|t| s.mode != IdentityMode::None || t.owner == object.uid);
+    Some(made.next().map_or_else(
         || Resolution::None(asked.id.clone()),
         |tenant| Resolution::Adopt(tenant.id.clone()),
     ))
@@ -92,6 +107,7 @@ pub(super) fn perform(world: &mut World, s: &Scenario, deed: Deed) -> Option<()>
     if deed == Deed::CreateAgain {
         world.incarnations += 1;
         world.object = Some(Object::new(world.incarnations));
+        sweep::revived(world, s);
         return Some(());
     }
     let object = world.object.as_mut()?;

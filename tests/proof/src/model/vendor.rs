@@ -164,6 +164,24 @@ fn forget_dead(world: &mut World, scenario: &Scenario) {
     }
 }
 
+/// The sweep deletes every live tenant of this name.
+pub(super) fn sweep(world: &mut World, scenario: &Scenario, name: &str) {
+    for tenant in &mut world.tenants {
+        if tenant.external_id != name || !tenant.live() {
+            continue;
+        }
+        if tenant.owner == 0 {
+            world.broken = world.broken.or(Some(Broken::Foreign));
+        }
+        tenant.state = if scenario.asynchronous {
+            TenantState::Leaving
+        } else {
+            TenantState::Dead
+        };
+    }
+    forget_dead(world, scenario);
+}
+
 fn heard(said: Said) -> Heard {
     Ok(Answer {
         said,

@@ -27,6 +27,8 @@ pub(super) struct World {
     pub(super) tenants: Vec<Kept>,
     /// Creates on their way.
     pub(super) posts: Vec<Post>,
+    /// The tombstone of the last object: the name the sweep looks for.
+    pub(super) stone: Option<String>,
     pub(super) controllers: [Controller; CONTROLLERS],
     /// What may still go wrong.
     pub(super) left: Left,
