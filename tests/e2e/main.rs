@@ -1,5 +1,6 @@
 //! End to end: what the project promises, on a real control plane with a real vendor.
 
+mod certificates;
 mod charts;
 mod connection;
 mod costs;
@@ -16,9 +17,11 @@ mod hazards;
 mod identity;
 mod lifecycle;
 mod modes;
+mod oauth;
 mod parameters;
 mod provisioning;
 mod regressions;
+mod rotation;
 mod scale;
 mod security;
 mod unknown;
