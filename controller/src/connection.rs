@@ -272,7 +272,6 @@ async fn ready(
     };
     let usable = link::usable(ctx, scope, &namespace, &reference).await?;
     Ok(match usable {
-        Err(trouble) => Err((trouble.reason, trouble.message)),
         Ok(usable) if usable.link.vanished.alarm() => Err((
             Reason::MassVanish,
             format!(
@@ -280,7 +279,8 @@ async fn ready(
                 connection.name_any()
             ),
         )),
-        Ok(Usable {
+        Err(trouble)
+        | Ok(Usable {
             stale: Some(trouble),
             ..
         }) => Err((trouble.reason, trouble.message)),
