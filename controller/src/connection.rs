@@ -22,8 +22,9 @@ use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     controller::{Context, PassError, Scope, queue},
+    credentials::secret_names,
     kubernetes::{FIELD_MANAGER, KubeError, bounded},
-    link::{self, Health},
+    link::{self, Health, Usable},
     object::Guarded,
     pace, report, watches,
 };
@@ -162,7 +163,7 @@ async fn guard(
     }
     guard_secrets(ctx, scope, &namespace).await?;
     if count == 0 {
-        // The Secret first: a connection without its Secret could not end its tenants.
+        // The Secrets first: a connection without them could not end its tenants.
         ctx.cluster
             .set_finalizer(connection, finalizers::IN_USE, false)
             .await?;
@@ -204,7 +205,7 @@ async fn in_use(
         let names = connection
             .0
             .as_ref()
-            .is_ok_and(|c| link::secret_name(&c.spec) == Some(secret));
+            .is_ok_and(|c| secret_names(&c.spec).contains(secret));
         if !names || connection.namespace().as_deref() != Some(namespace) {
             continue;
         }
@@ -271,7 +272,6 @@ async fn ready(
     };
     let usable = link::usable(ctx, scope, &namespace, &reference).await?;
     Ok(match usable {
-        Err(trouble) => Err((trouble.reason, trouble.message)),
         Ok(usable) if usable.link.vanished.alarm() => Err((
             Reason::MassVanish,
             format!(
@@ -279,6 +279,11 @@ async fn ready(
                 connection.name_any()
             ),
         )),
+        Err(trouble)
+        | Ok(Usable {
+            stale: Some(trouble),
+            ..
+        }) => Err((trouble.reason, trouble.message)),
         Ok(usable) => match usable.link.health() {
             Health::Unused => Ok((
                 Reason::Configured,

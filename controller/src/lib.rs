@@ -12,6 +12,7 @@ pub mod claims;
 pub mod config;
 pub mod connection;
 pub mod controller;
+pub mod credentials;
 pub mod drift;
 pub mod events;
 pub mod facts;

@@ -1,33 +1,29 @@
 //! The way to one vendor, shared by all passes over its Subscriptions: client, budget, health, and
-//! the protection of connection and Secret while tenants exist.
+//! the protection of connection and Secrets while tenants exist.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use fulfillment_crds::{
-    Auth, ConnectionRef, IdentityMode, Product, Reason, VendorConnection, VendorConnectionSpec,
-    annotations, finalizers,
+    ConnectionRef, IdentityMode, Product, Reason, VendorConnection, annotations, finalizers,
 };
-use http::HeaderName;
-use k8s_openapi::api::core::v1::Secret;
-use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{OwnedRwLockReadGuard, RwLock, mpsc};
 
 use crate::{
     controller::{Context, Scope},
+    credentials::{self, Keys, Secrets, secret_names},
     facts::Trouble,
-    inputs::{not_ready, secret_key},
+    inputs::not_ready,
     kubernetes::{Cluster, KubeError},
     metrics::Metrics,
     vendor::deletes::Deletes,
     vendor::vanish::Vanished,
     vendor::{
-        Answer, Class, Credentials, Operation, VendorClient, VendorError, budget::Budget,
-        client::Settings,
+        Answer, Class, Operation, VendorClient, VendorError, budget::Budget, client::Settings,
     },
 };
 
@@ -43,15 +39,32 @@ pub enum Health {
     Fails(Reason, String),
 }
 
-/// A client and a keyed hash of its credentials, or why there is none.
-type Made = Result<(Arc<VendorClient>, String), Trouble>;
+/// A client, and what it is made of.
+#[derive(Clone, Debug)]
+struct Made {
+    client: Arc<VendorClient>,
+    /// Uid and generation of the connection.
+    of: String,
+    /// A keyed hash of its credentials.
+    credentials: String,
+}
+
+/// What is known of a connection and its Secrets as they are now.
+#[derive(Clone, Debug, Default)]
+struct Known {
+    version: String,
+    /// The client, of Secrets as they were last fit for use.
+    made: Option<Made>,
+    /// Why connection or Secrets are not fit for use now.
+    trouble: Option<Trouble>,
+}
 
 /// The way to one vendor.
 #[derive(Debug)]
 pub struct Link {
     /// Namespace and name of the connection.
     pub key: (String, String),
-    client: Mutex<Option<(String, Made)>>,
+    known: Mutex<Known>,
     budget: Mutex<Option<(fulfillment_crds::Budget, Arc<Budget>)>>,
     health: Mutex<Health>,
     changed: mpsc::UnboundedSender<(String, String)>,
@@ -59,7 +72,7 @@ pub struct Link {
     pub deletes: Deletes,
     /// The tenants that were found gone.
     pub vanished: Vanished,
-    /// Whether connection and Secret carry the finalizer. Passes hold it for reading from there to
+    /// Whether connection and Secrets carry the finalizer. Passes hold it for reading from there to
     /// their own finalizer, so that nothing is released in between.
     pub protected: Arc<RwLock<bool>>,
 }
@@ -82,8 +95,11 @@ pub struct Usable {
     pub client: Arc<VendorClient>,
     /// Its budget.
     pub budget: Arc<Budget>,
-    /// Changes with the connection or its Secret.
+    /// Changes with the connection or its Secrets.
     pub fingerprint: String,
+    /// What is wrong with its Secrets as they are now: the client is of those before. What exists is
+    /// looked after, and nothing new is created.
+    pub stale: Option<Trouble>,
 }
 
 impl Usable {
@@ -114,7 +130,7 @@ impl Links {
         Arc::clone(all.entry(key.clone()).or_insert_with(|| {
             Arc::new(Link {
                 key,
-                client: Mutex::default(),
+                known: Mutex::default(),
                 budget: Mutex::default(),
                 health: Mutex::default(),
                 changed: self.changed.clone(),
@@ -231,85 +247,127 @@ pub async fn usable(
     let annotations = connection.metadata.annotations.as_ref();
     let asked = annotations.and_then(|all| all.get(annotations::REQUESTED_AT));
     link.vanished.believe(asked.map(String::as_str));
-    let secret = secret_name(&connection.spec);
     let of = format!(
         "{}/{}",
         connection.metadata.uid.as_deref().unwrap_or_default(),
         connection.metadata.generation.unwrap_or_default(),
     );
-    let version = secret.map_or_else(String::new, |secret| {
-        scope.secret_version(namespace, secret)
-    });
-    let version = format!("{of}/{version}");
-    let known = lock(&link.client)
-        .as_ref()
-        .filter(|(v, _)| *v == version)
-        .map(|(_, made)| made.clone());
-    let made = if let Some(made) = known {
-        made
+    let mut version = of.clone();
+    for secret in secret_names(&connection.spec) {
+        version = format!("{version}/{}", scope.secret_version(namespace, secret));
+    }
+    let known = lock(&link.known).clone();
+    let known = if known.version == version {
+        known
     } else {
-        let made = make(ctx, namespace, &connection).await?;
-        *lock(&link.client) = Some((version, made.clone()));
-        made
+        let made = make(ctx, namespace, &connection, of).await?;
+        link.learn(version, made)
     };
-    Ok(made.map(|(client, credentials)| {
-        let budget = link.budget(&connection.spec.budget);
-        let fingerprint = format!("{of}/{credentials}");
-        Usable {
-            connection,
-            link,
-            client,
-            budget,
-            fingerprint,
-        }
+    let Some(made) = known.made else {
+        let unknown = || not_ready(format!("VendorConnection {name} is not known yet"));
+        return Ok(Err(known.trouble.unwrap_or_else(unknown)));
+    };
+    let stale = known.trouble.map(|trouble| Trouble {
+        message: format!(
+            "{}; what exists is looked after with the credentials before, and nothing new is created",
+            trouble.message
+        ),
+        ..trouble
+    });
+    Ok(Ok(Usable {
+        budget: link.budget(&connection.spec.budget),
+        fingerprint: format!("{}/{}", made.of, made.credentials),
+        client: made.client,
+        connection,
+        link,
+        stale,
     }))
 }
 
-/// The Secret a connection names.
-pub fn secret_name(spec: &VendorConnectionSpec) -> Option<&str> {
-    let auth = spec.auth.as_ref()?;
-    let bearer = auth.bearer.as_ref().map(|a| a.secret_ref.name.as_str());
-    let basic = auth.basic.as_ref().map(|a| a.secret_ref.name.as_str());
-    let api_key = auth.api_key.as_ref().map(|a| a.secret_ref.name.as_str());
-    bearer.or(basic).or(api_key)
+impl Link {
+    /// Takes what was made of the Secrets in this version, or keeps what was made before of the
+    /// very same connection: then only the Secrets can have become unfit.
+    fn learn(&self, version: String, made: Result<Made, Unfit>) -> Known {
+        let mut known = lock(&self.known);
+        let before = known.made.take();
+        *known = match made {
+            Ok(made) => {
+                // The same credentials in another version of the Secret (our own finalizer changes
+                // it), or made by two passes at once: one client, as it has the connections, and
+                // the token.
+                let same =
+                    |before: &Made| before.of == made.of && before.credentials == made.credentials;
+                Known {
+                    version,
+                    made: Some(before.filter(same).unwrap_or(made)),
+                    trouble: None,
+                }
+            }
+            Err(Unfit { of, trouble }) => Known {
+                version,
+                made: before.filter(|before| before.of == of),
+                trouble: Some(trouble),
+            },
+        };
+        known.clone()
+    }
+}
+
+/// Why no client can be made of a connection.
+struct Unfit {
+    of: String,
+    trouble: Trouble,
 }
 
 async fn make(
     ctx: &Context,
     namespace: &str,
     connection: &VendorConnection,
-) -> Result<Made, KubeError> {
+    of: String,
+) -> Result<Result<Made, Unfit>, KubeError> {
     let spec = &connection.spec;
     let name = connection.metadata.name.as_deref().unwrap_or_default();
-    let trouble = |why: String| Err(not_ready(format!("VendorConnection {name}: {why}")));
-    let secret = match secret_name(spec) {
-        Some(secret) => ctx.cluster.secret(namespace, secret).await?,
-        None => None,
-    };
-    let credentials = match spec.auth.as_ref().map_or(Ok(Credentials::None), |auth| {
-        credentials(auth, secret.as_ref())
-    }) {
-        Ok(credentials) => credentials,
-        Err(why) => return Ok(trouble(why)),
-    };
-    let hash = ctx
-        .key
-        .inputs_hash(&secret_parts(&credentials))
-        .unwrap_or_default();
+    let mut secrets = Secrets::new();
+    for secret in secret_names(spec) {
+        let found = ctx.cluster.secret(namespace, secret).await?;
+        secrets.insert(secret.to_owned(), found);
+    }
+    let made = credentials::keys(spec, &secrets, &ctx.settings.addresses)
+        .and_then(|keys| client(ctx, connection, keys));
+    Ok(match made {
+        Ok((client, credentials)) => Ok(Made {
+            client,
+            of,
+            credentials,
+        }),
+        Err(why) => Err(Unfit {
+            of,
+            trouble: not_ready(format!("VendorConnection {name}: {why}")),
+        }),
+    })
+}
+
+fn client(
+    ctx: &Context,
+    connection: &VendorConnection,
+    keys: Keys,
+) -> Result<(Arc<VendorClient>, String), String> {
+    let spec = &connection.spec;
+    let hash = ctx.key.inputs_hash(&keys.parts).unwrap_or_default();
+    let bundle = spec.tls.as_ref().and_then(|tls| tls.ca_bundle.as_deref());
     let settings = Settings {
         url: spec.url.clone(),
-        credentials,
-        ca: spec.tls.as_ref().map(|tls| pem(&tls.ca_bundle)),
+        credentials: keys.credentials,
+        ca: bundle.map(pem),
+        certificate: keys.certificate,
         connect_timeout: spec.timeouts.connect.into(),
         request_timeout: spec.timeouts.request.into(),
         addresses: ctx.settings.addresses.clone(),
         fresh_creates: spec.identity.mode == IdentityMode::None,
         fence: ctx.gate.fence(),
     };
-    Ok(match VendorClient::new(&settings) {
-        Ok(client) => Ok((Arc::new(client), hash)),
-        Err(why) => trouble(why.to_string()),
-    })
+    let client = VendorClient::new(&settings).map_err(|why| why.to_string())?;
+    Ok((Arc::new(client), hash))
 }
 
 /// PEM as it is, or in base64 as Kubernetes writes bytes.
@@ -323,46 +381,10 @@ fn pem(bundle: &str) -> Vec<u8> {
         .unwrap_or_else(|_| bundle.as_bytes().to_vec())
 }
 
-/// The secret part of credentials, to be hashed: when it changes, a back-off ends.
-fn secret_parts(credentials: &Credentials) -> BTreeMap<String, SecretString> {
-    let (name, value) = match credentials {
-        Credentials::None => return BTreeMap::new(),
-        Credentials::Bearer(token) => ("", token),
-        Credentials::Basic(user, password) => (user.as_str(), password),
-        Credentials::Header(name, value) => (name.as_str(), value),
-    };
-    BTreeMap::from([(name.to_owned(), value.clone())])
-}
-
-fn credentials(auth: &Auth, secret: Option<&Secret>) -> Result<Credentials, String> {
-    if let Some(bearer) = &auth.bearer {
-        return secret_key(secret, &bearer.secret_ref).map(Credentials::Bearer);
-    }
-    if let Some(basic) = &auth.basic {
-        let key = |key: &str| fulfillment_crds::KeyRef {
-            name: basic.secret_ref.name.clone(),
-            key: key.into(),
-        };
-        let user = secret_key(secret, &key("username"))?;
-        let password = secret_key(secret, &key("password"))?;
-        return Ok(Credentials::Basic(
-            user.expose_secret().to_owned(),
-            password,
-        ));
-    }
-    if let Some(api_key) = &auth.api_key {
-        let header = HeaderName::from_bytes(api_key.header.as_bytes())
-            .map_err(|_| format!("auth.apiKey.header {} is no header name", api_key.header))?;
-        return secret_key(secret, &api_key.secret_ref)
-            .map(|value| Credentials::Header(header, value));
-    }
-    Ok(Credentials::None)
-}
-
 /// Holds the protection of a connection: as long as it is held, no finalizer is dropped.
 pub type Protected = OwnedRwLockReadGuard<bool>;
 
-/// Puts the finalizer on the connection and its Secret before the first tenant; cheap once done.
+/// Puts the finalizer on the connection and its Secrets before the first tenant; cheap once done.
 /// Hold what it returns until the Subscription's own finalizer counts.
 ///
 /// # Errors
@@ -373,6 +395,9 @@ pub async fn protect(
     namespace: &str,
     usable: &Usable,
 ) -> Result<Result<Protected, Trouble>, KubeError> {
+    if let Some(stale) = &usable.stale {
+        return Ok(Err(stale.clone()));
+    }
     let held = Arc::clone(&usable.link.protected).read_owned().await;
     if *held {
         return Ok(Ok(held));
@@ -405,21 +430,20 @@ async fn put_finalizers(
     cluster
         .set_finalizer(&connection, finalizers::IN_USE, true)
         .await?;
-    let Some(secret_name) = secret_name(&connection.spec) else {
-        return Ok(Ok(()));
-    };
-    let Some(secret) = cluster.secret(namespace, secret_name).await? else {
-        return Ok(Err(not_ready(format!(
-            "VendorConnection {name}: Secret {secret_name} does not exist"
-        ))));
-    };
-    if secret.metadata.deletion_timestamp.is_some() {
-        return Ok(Err(going(format!(
-            "Secret {secret_name} of VendorConnection {name}"
-        ))));
+    for secret_name in secret_names(&connection.spec) {
+        let Some(secret) = cluster.secret(namespace, secret_name).await? else {
+            return Ok(Err(not_ready(format!(
+                "VendorConnection {name}: Secret {secret_name} does not exist"
+            ))));
+        };
+        if secret.metadata.deletion_timestamp.is_some() {
+            return Ok(Err(going(format!(
+                "Secret {secret_name} of VendorConnection {name}"
+            ))));
+        }
+        cluster
+            .set_finalizer(&secret, finalizers::IN_USE, true)
+            .await?;
     }
-    cluster
-        .set_finalizer(&secret, finalizers::IN_USE, true)
-        .await?;
     Ok(Ok(()))
 }

@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     controller::{Context, Queue, Readiness, Scope},
-    link,
+    credentials::secret_names,
     object::Guarded,
 };
 
@@ -307,7 +307,7 @@ impl Tell {
             .iter()
             .filter(|c| c.namespace().as_deref() == Some(&namespace))
             .filter_map(|c| c.0.as_ref().ok())
-            .filter(|c| link::secret_name(&c.spec) == Some(&name))
+            .filter(|c| secret_names(&c.spec).contains(name.as_str()))
             .map(|c| c.name_any())
             .collect();
         for connection in &named {

@@ -134,6 +134,7 @@ fn settings(url: &str, credentials: Credentials, fresh_creates: bool) -> Setting
         url: url.into(),
         credentials,
         ca: None,
+        certificate: None,
         connect_timeout: Duration::from_secs(1),
         request_timeout: Duration::from_secs(3),
         addresses: AddressPolicy {
@@ -556,6 +557,7 @@ async fn addresses_are_checked_before_the_connect() {
             url,
             credentials: Credentials::None,
             ca: None,
+            certificate: None,
             connect_timeout: Duration::from_secs(2),
             request_timeout: Duration::from_secs(2),
             addresses: AddressPolicy {

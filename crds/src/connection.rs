@@ -111,7 +111,7 @@ pub struct Callback {
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
-#[x_kube(validation = Rule::new("[has(self.bearer), has(self.basic), has(self.apiKey)].filter(x, x).size() == 1").message("set exactly one of bearer, basic and apiKey"))]
+#[x_kube(validation = Rule::new("[has(self.bearer), has(self.basic), has(self.apiKey), has(self.oauth2)].filter(x, x).size() == 1").message("set exactly one of bearer, basic, apiKey and oauth2"))]
 pub struct Auth {
     /// Authorization: Bearer, with a token from a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,6 +122,10 @@ pub struct Auth {
     /// A header of the vendor's choice, with a key from a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<ApiKeyAuth>,
+    /// Authorization: Bearer, with a token that the operator gets by the OAuth2 client credentials
+    /// grant and renews before it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oauth2: Option<OAuth2Auth>,
 }
 
 /// Bearer authentication.
@@ -159,14 +163,61 @@ fn default_api_key_header() -> String {
     "X-API-Key".into()
 }
 
-/// TLS settings.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// OAuth2 client credentials (RFC 6749, 4.4).
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
+pub struct OAuth2Auth {
+    /// The token endpoint. For it holds what holds for url: https, a public address, tls.
+    #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(validation = Rule::new("isURL(self) && self.matches('^https?://[^/?#@]+(/[^?#]*)?([?][^#]*)?$')").message("tokenUrl is an http or https URL without user and fragment, for example https://login.acme.example/oauth2/token"))]
+    pub token_url: String,
+    /// The client's id, as the vendor gave it.
+    #[schemars(length(min = 1, max = 1024))]
+    pub client_id: String,
+    /// The key of a Secret that holds the client's secret.
+    pub client_secret_ref: KeyRef,
+    /// What the token is to be good for. Left out: what the vendor gives without being asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        inner(
+            length(min = 1, max = 256),
+            regex(pattern = r"^[\x21\x23-\x5B\x5D-\x7E]+$")
+        )
+    )]
+    pub scopes: Vec<String>,
+    /// How id and secret are shown to the token endpoint. Basic (default): in the Authorization
+    /// header, as the RFC prefers. Body: in the form, for endpoints that look nowhere else.
+    #[serde(default)]
+    pub client_authentication: ClientAuthentication,
+}
+
+/// How a client shows its secret to the token endpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(inline)]
+pub enum ClientAuthentication {
+    /// `Authorization: Basic`.
+    #[default]
+    Basic,
+    /// `client_id` and `client_secret` in the form.
+    Body,
+}
+
+/// TLS settings: at least one.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[schemars(inline)]
+#[x_kube(validation = Rule::new("has(self.caBundle) || has(self.clientCertificateRef)").message("set at least one of caBundle and clientCertificateRef"))]
 pub struct Tls {
     /// Certificates of the authorities to trust instead of the public ones: PEM, or PEM in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 65536))]
-    pub ca_bundle: String,
+    pub ca_bundle: Option<String>,
+    /// A Secret with the keys tls.crt and tls.key (type kubernetes.io/tls): the certificate that is
+    /// shown to a vendor who asks for one, and its private key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate_ref: Option<LocalObjectRef>,
 }
 
 /// What the vendor offers to make a create safe to repeat.

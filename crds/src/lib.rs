@@ -14,9 +14,9 @@ mod schema;
 mod subscription;
 
 pub use connection::{
-    ApiKeyAuth, Auth, BasicAuth, BearerAuth, Budget, Callback, Identity, IdentityMode, OnMissing,
-    OnUnknownOutcome, Policies, Polling, Timeouts, Tls, VendorConnection, VendorConnectionSpec,
-    VendorConnectionStatus,
+    ApiKeyAuth, Auth, BasicAuth, BearerAuth, Budget, Callback, ClientAuthentication, Identity,
+    IdentityMode, OAuth2Auth, OnMissing, OnUnknownOutcome, Policies, Polling, Timeouts, Tls,
+    VendorConnection, VendorConnectionSpec, VendorConnectionStatus,
 };
 pub use limits::{LimitValue, Limits};
 pub use names::{annotations, finalizers};

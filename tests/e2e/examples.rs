@@ -7,7 +7,7 @@
 )]
 
 use crate::security::TlsVendor;
-use e2e::{Vendor, World, binaries::workspace, objects::standing};
+use e2e::{Vendor, World, binaries::workspace, free_port, objects::standing};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 use std::{fs, path::PathBuf};
@@ -65,6 +65,10 @@ impl Behind {
         let spec = &of_kind(documents, "VendorConnection")["spec"];
         let auth = &spec["auth"];
         let mut args = Vec::new();
+        if let Some(reference) = spec["tls"].get("clientCertificateRef") {
+            let part = |key| secret(documents, &reference["name"], key);
+            return Self::Https(asking_for(world, &part("tls.crt"), &part("tls.key")));
+        }
         if let Some(bearer) = auth.get("bearer") {
             let key = bearer["secretRef"]["key"].as_str().unwrap();
             let token = secret(documents, &bearer["secretRef"]["name"], key);
@@ -77,6 +81,12 @@ impl Behind {
             let user = secret(documents, name, "username");
             let password = secret(documents, name, "password");
             args.push(format!("--basic={user}:{password}"));
+        } else if let Some(oauth2) = auth.get("oauth2") {
+            let reference = &oauth2["clientSecretRef"];
+            let key = reference["key"].as_str().unwrap();
+            let secret = secret(documents, &reference["name"], key);
+            let client = oauth2["clientId"].as_str().unwrap();
+            args.push(format!("--oauth2={client}:{secret}"));
         } else {
             let api_key = &auth["apiKey"];
             let key = api_key["secretRef"]["key"].as_str().unwrap();
@@ -105,20 +115,38 @@ impl Behind {
     }
 }
 
+/// A vendor that asks its clients for this certificate, which nobody but itself has signed.
+fn asking_for(world: &World, certificate: &str, key: &str) -> TlsVendor {
+    let name = format!("{}.example.crt", world.namespace());
+    let file = world.control_plane().dir().join(name);
+    fs::write(&file, certificate).unwrap();
+    let flag = format!("--tls-client-ca={}", file.display());
+    let identity = format!("{certificate}\n{key}");
+    TlsVendor::start_at(
+        free_port(),
+        world.control_plane(),
+        &[&flag],
+        Some(&identity),
+    )
+}
+
 /// The text with the vendor's address in it, and with its authority's certificate.
 fn pointed_at(text: &str, url: &str, ca_pem: &str) -> String {
     assert_eq!(text.matches(PLACEHOLDER).count(), 1, "{text}");
     let (before, after) = text.split_once(PLACEHOLDER).unwrap();
     let scheme = before.rsplit(' ').next().unwrap();
     let before = before.strip_suffix(scheme).unwrap();
-    let pointed = format!("{before}{url}\n{after}");
-    let Some(start) = pointed.find("-----BEGIN") else {
+    // The token endpoint is the same vendor's.
+    let token_url = format!("{scheme}://reference-vendor/");
+    let pointed = format!("{before}{url}\n{after}").replace(&token_url, &format!("{url}/"));
+    let Some(bundle) = pointed.find("caBundle:") else {
         return pointed;
     };
+    let start = bundle + pointed[bundle..].find("-----BEGIN").unwrap();
     let line = pointed[..start].rfind('\n').unwrap() + 1;
     let indent = &pointed[line..start];
-    let end =
-        pointed.find("-----END CERTIFICATE-----\n").unwrap() + "-----END CERTIFICATE-----\n".len();
+    let last = "-----END CERTIFICATE-----\n";
+    let end = start + pointed[start..].find(last).unwrap() + last.len();
     let certificate: String = ca_pem
         .lines()
         .map(|line| format!("{indent}{line}\n"))
@@ -153,9 +181,11 @@ fn every_example_becomes_ready_as_it_stands_and_goes_with_kubectl_delete() {
     for expected in [
         "api-key",
         "basic-auth",
+        "client-certificate",
         "custom-ca",
         "limits-and-parameters",
         "mode-none",
+        "oauth2",
         "quickstart",
         "retain",
         "suspended",

@@ -1,6 +1,7 @@
 //! End to end: what the project promises, on a real control plane with a real vendor.
 
 mod callbacks;
+mod certificates;
 mod charts;
 mod connection;
 mod costs;
@@ -17,10 +18,12 @@ mod hazards;
 mod identity;
 mod lifecycle;
 mod modes;
+mod oauth;
 mod parameters;
 mod products;
 mod provisioning;
 mod regressions;
+mod rotation;
 mod scale;
 mod security;
 mod unknown;

@@ -51,7 +51,7 @@ fn pieces() -> Vec<String> {
 }
 
 /// Everything that people and tools read without being allowed to read Secrets.
-fn shown(world: &World) -> Vec<(String, String)> {
+pub(crate) fn shown(world: &World) -> Vec<(String, String)> {
     let mut shown = vec![
         ("the log".to_owned(), world.operator.log()),
         ("the metrics".to_owned(), world.operator.metrics()),
@@ -79,7 +79,7 @@ fn shown(world: &World) -> Vec<(String, String)> {
 }
 
 /// Where a piece is shown: one line for each place.
-fn leaks(places: &[(String, String)], pieces: &[String]) -> Vec<String> {
+pub(crate) fn leaks(places: &[(String, String)], pieces: &[String]) -> Vec<String> {
     let mut leaks = Vec::new();
     for (place, text) in places {
         let found = pieces
@@ -94,14 +94,14 @@ fn leaks(places: &[(String, String)], pieces: &[String]) -> Vec<String> {
     leaks
 }
 
-fn assert_nowhere(world: &World, pieces: &[String], when: &str) {
+pub(crate) fn assert_nowhere(world: &World, pieces: &[String], when: &str) {
     let leaks = leaks(&shown(world), pieces);
     assert!(leaks.is_empty(), "{when}:\n{}", leaks.join("\n"));
 }
 
 /// All ways in which a vendor can hand back what it was told: the parameters, and what it was
 /// authenticated with.
-fn echoes(own: &str) -> Vec<(&'static str, Value)> {
+pub(crate) fn echoes(own: &str) -> Vec<(&'static str, Value)> {
     let all = format!("{own} {PARAMETER} {PLAIN}");
     let split = |by: &str| {
         [own, PLAIN]
@@ -652,7 +652,7 @@ fn apply_at(world: &World, name: &str, url: &str, tls: &Value) {
 }
 
 /// What a subscription says that cannot be delivered.
-fn refusal(world: &World, name: &str) -> String {
+pub(crate) fn refusal(world: &World, name: &str) -> String {
     let object = world.until(name, "Subscription", name, |object| {
         standing(object, "Ready").starts_with("False ")
             && standing(object, "Ready") != "False Provisioning"
@@ -815,28 +815,41 @@ pub(crate) struct TlsVendor {
 
 impl TlsVendor {
     pub(crate) fn start(control_plane: &ControlPlane, token: &str) -> Self {
-        let port = free_port();
+        let token = format!("--token={token}");
+        Self::start_at(free_port(), control_plane, &[&token], None)
+    }
+
+    /// With more flags, on that port; `identity` is the certificate and key that it asks clients
+    /// for, if it does.
+    pub(crate) fn start_at(
+        port: u16,
+        control_plane: &ControlPlane,
+        args: &[&str],
+        identity: Option<&str>,
+    ) -> Self {
         let dir = control_plane.dir();
         let mut command = Command::new(binaries::vendor());
         command
             .arg(format!("--listen=127.0.0.1:{port}"))
-            .arg(format!("--token={token}"))
             .arg("--tls-cert")
             .arg(dir.join("serving.crt"))
             .arg("--tls-key")
             .arg(dir.join("serving.key"))
+            .args(args)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let ca = reqwest::Certificate::from_pem(control_plane.ca_pem().as_bytes()).unwrap();
+        let mut client = reqwest::blocking::Client::builder()
+            .no_proxy()
+            .tls_certs_only([ca]);
+        if let Some(pem) = identity {
+            client = client.identity(reqwest::Identity::from_pem(pem.as_bytes()).unwrap());
+        }
         let vendor = Self {
             url: format!("https://127.0.0.1:{port}"),
             child: spawn_bound(command).unwrap(),
-            client: reqwest::blocking::Client::builder()
-                .no_proxy()
-                .tls_certs_only([ca])
-                .build()
-                .unwrap(),
+            client: client.build().unwrap(),
         };
         poll("the vendor is up", SOON, || {
             let url = format!("{}/_vendor/readyz", vendor.url);

@@ -50,7 +50,8 @@ impl Vendor {
     pub fn start<S: AsRef<str>>(args: &[S]) -> Self {
         let given = |flag: &str| args.iter().any(|arg| arg.as_ref().starts_with(flag));
         let mut all = Vec::new();
-        if !given("--token") && !given("--basic") && !given("--api-key") {
+        let auth = ["--token", "--basic", "--api-key", "--oauth2"];
+        if !auth.into_iter().any(given) {
             all.push(format!("--token={TOKEN}"));
         }
         all.extend(args.iter().map(|arg| arg.as_ref().to_owned()));
@@ -148,9 +149,19 @@ impl Vendor {
         self.list("/faults")
     }
 
+    /// Removes one fault rule.
+    pub fn remove_fault(&self, id: u64) {
+        self.admin(&Method::DELETE, &format!("/faults/{id}"), None);
+    }
+
     /// Removes all fault rules.
     pub fn clear_faults(&self) {
         self.admin(&Method::DELETE, "/faults", None);
+    }
+
+    /// Makes it know none of the tokens any more that it gave out.
+    pub fn revoke_tokens(&self) {
+        self.admin(&Method::DELETE, "/tokens", None);
     }
 
     /// Every call it received, in order: `sequence`, `operation`, `method`, `path`, `headers`,
@@ -336,7 +347,7 @@ impl Call {
         self.0["sequence"].as_u64().unwrap()
     }
 
-    /// `create`, `get`, `lookup`, `change`, `disable`, `enable`, `delete` or `other`.
+    /// `create`, `get`, `lookup`, `change`, `disable`, `enable`, `delete`, `token` or `other`.
     pub fn operation(&self) -> &str {
         self.0["operation"].as_str().unwrap()
     }

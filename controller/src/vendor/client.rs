@@ -1,12 +1,12 @@
 //! The HTTP client of one connection: one call, one answer, no redirects, no retries, bounded in
 //! time and size. What an answer means is decided here, by table; what to do about it is not.
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use k8s_openapi::jiff::fmt::rfc2822;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use secrecy::{ExposeSecret, SecretString};
+use rustls::AlertDescription;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 use url::{Host, Url};
@@ -14,13 +14,17 @@ use url::{Host, Url};
 use crate::lease::Fence;
 
 use super::{
-    Answer, Class, Effect, Order, Said, VendorError,
+    Answer, Class, Credentials, Effect, Order, Said, VendorError,
+    auth::{Auth, Shown},
+    certificate::ClientCertificate,
     error::classify,
     guard::{AddressPolicy, GuardedResolver},
     text::{SHOWN, Secrets},
     wire,
 };
 
+/// Who answers, as messages name it.
+const VENDOR: &str = "the vendor";
 /// The largest body that is read.
 const BODY: usize = 256 * 1024;
 /// The longest a vendor can make us wait.
@@ -32,19 +36,6 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// How a request is authenticated. Cannot be printed.
-#[derive(Clone, Debug)]
-pub enum Credentials {
-    /// Not at all.
-    None,
-    /// `Authorization: Bearer`.
-    Bearer(SecretString),
-    /// `Authorization: Basic`.
-    Basic(String, SecretString),
-    /// A header of the vendor's choice.
-    Header(HeaderName, SecretString),
-}
-
 /// What a client is made of.
 #[derive(Debug)]
 pub struct Settings {
@@ -54,6 +45,8 @@ pub struct Settings {
     pub credentials: Credentials,
     /// Certificates in PEM to trust instead of the public ones.
     pub ca: Option<Vec<u8>>,
+    /// What to show to a vendor who asks for a certificate.
+    pub certificate: Option<ClientCertificate>,
     /// For the connection.
     pub connect_timeout: Duration,
     /// For the whole call.
@@ -72,25 +65,27 @@ pub struct Settings {
 #[error("{0}")]
 pub struct Unusable(String);
 
+impl Unusable {
+    pub(super) fn new(why: &str) -> Self {
+        Self(why.into())
+    }
+}
+
 /// The HTTP client of one connection.
 #[derive(Debug)]
 pub struct VendorClient {
     base: Url,
     http: reqwest::Client,
     creates: reqwest::Client,
-    auth: Option<AuthHeader>,
-    secrets: Vec<SecretString>,
+    auth: Auth,
     fence: Fence,
 }
 
-/// The header that authenticates.
-type AuthHeader = (HeaderName, HeaderValue);
-
 /// A raw answer, its body read and capped.
-struct Raw {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
+pub(super) struct Raw {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
 }
 
 impl VendorClient {
@@ -100,9 +95,16 @@ impl VendorClient {
     ///
     /// Where a setting cannot be used; the message names the field of the connection.
     pub fn new(settings: &Settings) -> Result<Self, Unusable> {
-        let base = base_url(&settings.url, &settings.addresses)?;
-        let (auth, secrets) = authorization(&settings.credentials)?;
-        let roots = roots(base.scheme(), settings.ca.as_deref())?;
+        let base = checked_url("url", &settings.url, &settings.addresses)?;
+        let is_https = match &settings.credentials {
+            Credentials::OAuth2(grant) if grant.url.scheme() == "https" => true,
+            Credentials::None
+            | Credentials::Bearer(_)
+            | Credentials::Basic(..)
+            | Credentials::Header(..)
+            | Credentials::OAuth2(_) => base.scheme() == "https",
+        };
+        let roots = roots(is_https, settings.ca.as_deref())?;
         let build = |fresh: bool| {
             let mut builder = reqwest::Client::builder()
                 .user_agent(concat!("fulfillment-operator/", env!("CARGO_PKG_VERSION")))
@@ -117,12 +119,17 @@ impl VendorClient {
             if fresh {
                 builder = builder.pool_max_idle_per_host(0);
             }
-            builder
-                .tls_certs_only(roots.clone())
-                .build()
+            if let Some(certificate) = &settings.certificate {
+                builder = builder.identity(certificate.identity()?);
+            }
+            builder.tls_certs_only(roots.clone()).build()
+        };
+        let build = |fresh: bool| {
+            build(fresh)
                 .map_err(|e| Unusable(format!("the connection cannot be used: {}", chain(&e))))
         };
         let http = build(false)?;
+        let auth = Auth::new(&settings.credentials, &http)?;
         let creates = if settings.fresh_creates {
             build(true)?
         } else {
@@ -133,24 +140,19 @@ impl VendorClient {
             http,
             creates,
             auth,
-            secrets,
             fence: settings.fence.clone(),
         })
     }
 
     /// `POST /tenant`, unless the deadline has passed: then it is not sent.
     pub async fn create(&self, order: &Order, deadline: Instant) -> Result<Answer, VendorError> {
-        let secrets = self.secrets(order);
         let url = self.url(&[]);
         let request = self
             .creates
             .request(Method::POST, url)
             .header("Idempotency-Key", &order.external_id)
             .json(&wire::create_body(order));
-        if Instant::now() >= deadline {
-            return Err(local("the create was not sent in time; it is tried again"));
-        }
-        let raw = self.send(request, &secrets).await?;
+        let (raw, secrets) = self.send(request, order, Some(deadline)).await?;
         let retry_after = retry_after(&raw.headers);
         if raw.status == StatusCode::CONFLICT {
             let tenant = wire::tenant(&raw.body, &secrets)
@@ -173,10 +175,8 @@ impl VendorClient {
     pub async fn lookup(&self, external_id: &str, order: &Order) -> Result<Answer, VendorError> {
         let mut url = self.url(&[]);
         url.query_pairs_mut().append_pair("externalId", external_id);
-        let secrets = self.secrets(order);
-        let raw = self
-            .send(self.http.request(Method::GET, url), &secrets)
-            .await?;
+        let request = self.http.request(Method::GET, url);
+        let (raw, secrets) = self.send(request, order, None).await?;
         if raw.status != StatusCode::OK {
             // Anything else that is no failure is no list either.
             return match interpret(&raw, &secrets, None) {
@@ -247,8 +247,7 @@ impl VendorClient {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let secrets = self.secrets(order);
-        let raw = self.send(request, &secrets).await?;
+        let (raw, secrets) = self.send(request, order, None).await?;
         interpret(&raw, &secrets, Some(id))
     }
 
@@ -264,17 +263,42 @@ impl VendorClient {
         url
     }
 
-    fn secrets(&self, order: &Order) -> Secrets {
-        Secrets::new(self.secrets.iter().chain(&order.secrets).cloned())
-    }
-
+    /// The call with its credentials, once more with a newer token where the vendor refuses one that
+    /// it may have known; and what must be masked in the answer.
     async fn send(
         &self,
+        request: reqwest::RequestBuilder,
+        order: &Order,
+        deadline: Option<Instant>,
+    ) -> Result<(Raw, Secrets), VendorError> {
+        let again = request.try_clone();
+        let shown = self.auth.show().await?;
+        let secrets = shown.secrets(&order.secrets);
+        let raw = self.send_once(request, &shown, deadline, &secrets).await?;
+        if raw.status == StatusCode::UNAUTHORIZED
+            && let Some(again) = again
+            && let Some(newer) = self.auth.renewed(&shown).await?
+        {
+            let secrets = newer.secrets_with(&shown, &order.secrets);
+            let raw = self.send_once(again, &newer, deadline, &secrets).await?;
+            return Ok((raw, secrets));
+        }
+        Ok((raw, secrets))
+    }
+
+    async fn send_once(
+        &self,
         mut request: reqwest::RequestBuilder,
+        shown: &Shown,
+        deadline: Option<Instant>,
         secrets: &Secrets,
     ) -> Result<Raw, VendorError> {
-        if let Some((name, value)) = &self.auth {
+        if let Some((name, value)) = &shown.header {
             request = request.header(name, value);
+        }
+        // After the token: it may have taken a while.
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(local("the create was not sent in time; it is tried again"));
         }
         // The last look before the socket: a process that was stopped on the way here sends nothing
         // after another one took over.
@@ -283,31 +307,42 @@ impl VendorClient {
                 "this replica does not lead any more: nothing was sent",
             ));
         }
-        let mut response = request.send().await.map_err(|e| transport(&e, secrets))?;
-        let mut body = Vec::new();
-        let (status, headers) = (response.status(), response.headers().clone());
-        while let Some(chunk) = response.chunk().await.map_err(|e| {
-            let mut error = transport(&e, secrets);
-            error.message = format!("the answer broke off: {}", error.message);
-            error.effect = effect_of(status);
-            error
-        })? {
-            if body.len() + chunk.len() > BODY {
-                let mut error = garbage(
-                    status,
-                    format!("the answer is larger than {} KiB", BODY / 1024),
-                );
-                error.effect = effect_of(status);
-                return Err(error);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Raw {
-            status,
-            headers,
-            body,
-        })
+        let response = request.send().await;
+        let response = response.map_err(|e| transport(&e, VENDOR, secrets))?;
+        shown.answered(response.status());
+        receive(response, VENDOR, secrets).await
     }
+}
+
+/// Reads an answer's body, up to a limit. `who` answers, as messages name it.
+pub(super) async fn receive(
+    mut response: reqwest::Response,
+    who: &str,
+    secrets: &Secrets,
+) -> Result<Raw, VendorError> {
+    let mut body = Vec::new();
+    let (status, headers) = (response.status(), response.headers().clone());
+    while let Some(chunk) = response.chunk().await.map_err(|e| {
+        let mut error = transport(&e, who, secrets);
+        error.message = format!("the answer broke off: {}", error.message);
+        error.effect = effect_of(status);
+        error
+    })? {
+        if body.len() + chunk.len() > BODY {
+            let mut error = garbage(
+                status,
+                format!("the answer of {who} is larger than {} KiB", BODY / 1024),
+            );
+            error.effect = effect_of(status);
+            return Err(error);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Raw {
+        status,
+        headers,
+        body,
+    })
 }
 
 /// What an answer whose body is of no use says about the effect: its status alone.
@@ -420,14 +455,26 @@ fn local(message: &str) -> VendorError {
 }
 
 /// A call that failed on the way. Name, connection and TLS failures come before the first byte of
-/// the request.
-fn transport(error: &reqwest::Error, secrets: &Secrets) -> VendorError {
+/// the request. `who` did not answer, as messages name it.
+pub(super) fn transport(error: &reqwest::Error, who: &str, secrets: &Secrets) -> VendorError {
+    if let Some(alert) = refused_certificate(error) {
+        let what = if alert == AlertDescription::CertificateRequired {
+            format!("{who} asks for a client certificate: name one in tls.clientCertificateRef")
+        } else {
+            format!("{who} refuses the client certificate: {}", root(error))
+        };
+        return VendorError {
+            class: Class::Auth,
+            message: secrets.clean(&what, SHOWN),
+            ..local("")
+        };
+    }
     let what = if error.is_connect() {
-        "the vendor cannot be reached"
+        format!("{who} cannot be reached")
     } else if error.is_timeout() {
-        "the vendor did not answer in time"
+        format!("{who} did not answer in time")
     } else {
-        "the call broke off"
+        format!("the call to {who} broke off")
     };
     VendorError {
         effect: if error.is_connect() || error.is_builder() {
@@ -438,6 +485,36 @@ fn transport(error: &reqwest::Error, secrets: &Secrets) -> VendorError {
         message: secrets.clean(&format!("{what}: {}", root(error)), SHOWN),
         ..local("")
     }
+}
+
+/// The alert by which a server refuses our certificate, or the lack of one. With TLS 1.3 it comes
+/// after our side of the handshake, when the request may be on its way already; but a server
+/// reads no request before it knows its client, so nothing happened.
+fn refused_certificate(error: &reqwest::Error) -> Option<AlertDescription> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(|io| {
+            let inner = io.get_ref()?;
+            inner.downcast_ref::<rustls::Error>()
+        });
+        if let Some(rustls::Error::AlertReceived(alert)) = inner {
+            return matches!(
+                alert,
+                AlertDescription::CertificateRequired
+                    | AlertDescription::BadCertificate
+                    | AlertDescription::UnsupportedCertificate
+                    | AlertDescription::CertificateRevoked
+                    | AlertDescription::CertificateExpired
+                    | AlertDescription::CertificateUnknown
+                    | AlertDescription::UnknownCA
+                    | AlertDescription::AccessDenied
+                    | AlertDescription::DecryptError
+            )
+            .then_some(*alert);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// The innermost cause: the outer ones only repeat where it happened.
@@ -461,11 +538,11 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// The authorities to trust: the connection's own, or the public ones. Those are built in, as the
 /// operator's image holds nothing but the operator.
-fn roots(scheme: &str, bundle: Option<&[u8]>) -> Result<Vec<reqwest::Certificate>, Unusable> {
+fn roots(is_https: bool, bundle: Option<&[u8]>) -> Result<Vec<reqwest::Certificate>, Unusable> {
     let Some(bundle) = bundle else {
         let public = webpki_root_certs::TLS_SERVER_ROOT_CERTS
             .iter()
-            .filter(|_| scheme == "https");
+            .filter(|_| is_https);
         return Ok(public
             .filter_map(|der| reqwest::Certificate::from_der(der).ok())
             .collect());
@@ -478,68 +555,44 @@ fn roots(scheme: &str, bundle: Option<&[u8]>) -> Result<Vec<reqwest::Certificate
     Ok(roots)
 }
 
-fn base_url(text: &str, addresses: &AddressPolicy) -> Result<Url, Unusable> {
-    let url = Url::parse(text).map_err(|e| Unusable(format!("url {text} is no URL: {e}")))?;
+/// A URL that may be called; `field` is the connection's, for the message.
+///
+/// # Errors
+///
+/// Says what is wrong with it.
+pub fn checked_url(field: &str, text: &str, addresses: &AddressPolicy) -> Result<Url, Unusable> {
+    let url = Url::parse(text).map_err(|e| Unusable(format!("{field} {text} is no URL: {e}")))?;
     match url.scheme() {
         "https" => {}
         "http" if addresses.insecure => {}
         "http" => {
             return Err(Unusable(format!(
-                "url {text} is plain http: use https, or start the operator with --allow-insecure-vendor-urls for development"
+                "{field} {text} is plain http: use https, or start the operator with --allow-insecure-vendor-urls for development"
             )));
         }
-        _ => return Err(Unusable(format!("url {text} is neither https nor http"))),
+        _ => {
+            return Err(Unusable(format!(
+                "{field} {text} is neither https nor http"
+            )));
+        }
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(Unusable(
-            "url holds a user or password: put them into auth".into(),
-        ));
+        return Err(Unusable(format!(
+            "{field} holds a user or password: put them into auth"
+        )));
     }
     let literal = match url.host() {
         Some(Host::Ipv4(address)) => Some(address.into()),
         Some(Host::Ipv6(address)) => Some(address.into()),
         Some(Host::Domain(_)) => None,
-        None => return Err(Unusable(format!("url {text} names no host"))),
+        None => return Err(Unusable(format!("{field} {text} names no host"))),
     };
     if let Some(address) = literal {
         addresses
             .check(address)
-            .map_err(|e| Unusable(format!("url: {e}")))?;
+            .map_err(|e| Unusable(format!("{field}: {e}")))?;
     }
     Ok(url)
-}
-
-/// The header to send, and what must never be shown: the value as configured and as sent.
-fn authorization(
-    credentials: &Credentials,
-) -> Result<(Option<AuthHeader>, Vec<SecretString>), Unusable> {
-    let (name, text, secrets) = match credentials {
-        Credentials::None => return Ok((None, Vec::new())),
-        Credentials::Bearer(token) => (
-            header::AUTHORIZATION,
-            format!("Bearer {}", token.expose_secret()),
-            vec![token.clone()],
-        ),
-        Credentials::Basic(user, password) => {
-            let pair = format!("{user}:{}", password.expose_secret());
-            let encoded = data_encoding::BASE64.encode(pair.as_bytes());
-            (
-                header::AUTHORIZATION,
-                format!("Basic {encoded}"),
-                vec![password.clone(), encoded.into()],
-            )
-        }
-        Credentials::Header(name, value) => (
-            name.clone(),
-            value.expose_secret().to_owned(),
-            vec![value.clone()],
-        ),
-    };
-    let mut value = HeaderValue::from_str(&text).map_err(|_| {
-        Unusable("the Secret named in auth holds characters that cannot stand in a header (a line break at its end, perhaps)".into())
-    })?;
-    value.set_sensitive(true);
-    Ok((Some((name, value)), secrets))
 }
 
 fn content_type(raw: &Raw) -> &str {
@@ -550,7 +603,7 @@ fn content_type(raw: &Raw) -> &str {
 }
 
 /// `Retry-After` in both its forms, capped.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match text.parse::<u64>() {
         Ok(seconds) => Duration::from_secs(seconds),

@@ -1,10 +1,13 @@
 //! The vendor's tenant API: what can be asked and answered, whatever the transport.
 
+mod auth;
 pub mod budget;
+pub mod certificate;
 pub mod client;
 pub mod deletes;
 pub mod error;
 pub mod guard;
+pub mod oauth;
 pub mod text;
 pub mod vanish;
 pub mod wire;
@@ -17,7 +20,8 @@ use std::{
 use fulfillment_crds::{Limits, ParameterError};
 use secrecy::SecretString;
 
-pub use client::{Credentials, VendorClient};
+pub use auth::Credentials;
+pub use client::VendorClient;
 pub use error::{Class, Effect, VendorError};
 
 /// A tenant as the vendor shows it.

@@ -45,6 +45,7 @@ pub(crate) fn routes() -> Router<Arc<Vendor>> {
         .route("/faults/{id}", axum::routing::delete(remove_fault))
         .route("/calls", get(calls).delete(forget_calls))
         .route("/counts", get(counts))
+        .route("/tokens", axum::routing::delete(revoke_tokens))
         .route("/tenants", get(tenants))
         .route(
             "/tenants/{id}",
@@ -175,6 +176,11 @@ async fn calls(
 async fn forget_calls(State(vendor): Shared) -> Result<StatusCode, StoreError> {
     vendor.store.write(|tables| tables.forget_calls()).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn revoke_tokens(State(vendor): Shared) -> StatusCode {
+    vendor.tokens.revoke();
+    StatusCode::NO_CONTENT
 }
 
 /// How often each operation was called, what came of it, and what there is now.

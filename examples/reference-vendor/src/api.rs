@@ -34,6 +34,7 @@ pub(crate) fn routes() -> Router<Arc<Vendor>> {
         )
         .route("/tenant/{id}/disable", put(disable).fallback(only_put))
         .route("/tenant/{id}/enable", put(enable).fallback(only_put))
+        .route("/oauth2/token", post(token).fallback(only_post))
         .fallback(unknown_path)
 }
 
@@ -98,6 +99,15 @@ async fn delete(State(vendor): Shared, id: Id, call: Call) -> Response {
         .await
 }
 
+async fn token(State(vendor): Shared, call: Call) -> Response {
+    let issuer = Arc::clone(&vendor);
+    vendor
+        .answer(Operation::Token, call, move |desk, call| {
+            issuer.issue(call, desk.behavior.token_lifetime.0)
+        })
+        .await
+}
+
 async fn unknown_path(State(vendor): Shared, call: Call) -> Response {
     vendor
         .answer(Operation::Other, call, |_, _| {
@@ -117,6 +127,10 @@ async fn only_get_put_delete(State(vendor): Shared, call: Call) -> Response {
 
 async fn only_put(State(vendor): Shared, call: Call) -> Response {
     not_allowed(vendor, call, "PUT").await
+}
+
+async fn only_post(State(vendor): Shared, call: Call) -> Response {
+    not_allowed(vendor, call, "POST").await
 }
 
 async fn not_allowed(vendor: Arc<Vendor>, call: Call, allowed: &'static str) -> Response {

@@ -28,6 +28,8 @@ pub struct Behavior {
     pub idempotency_retention: Wait,
     /// What the ids of new tenants begin with. It may hold characters that a URL must escape.
     pub id_prefix: String,
+    /// How long a token of `POST /oauth2/token` is good for; it says so in whole seconds.
+    pub token_lifetime: Wait,
 }
 
 impl Default for Behavior {
@@ -41,6 +43,7 @@ impl Default for Behavior {
             outputs: true,
             idempotency_retention: Wait(Duration::from_secs(24 * 60 * 60)),
             id_prefix: "t-".to_owned(),
+            token_lifetime: Wait(Duration::from_secs(60 * 60)),
         }
     }
 }

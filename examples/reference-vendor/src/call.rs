@@ -29,12 +29,14 @@ pub(crate) enum Operation {
     Disable,
     Enable,
     Delete,
+    /// `POST /oauth2/token`, which is no operation of the tenant API.
+    Token,
     /// None of them: an unknown path or a method that it does not have.
     Other,
 }
 
 impl Operation {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Create,
         Self::Get,
         Self::Lookup,
@@ -42,6 +44,7 @@ impl Operation {
         Self::Disable,
         Self::Enable,
         Self::Delete,
+        Self::Token,
         Self::Other,
     ];
 }
@@ -56,6 +59,7 @@ impl fmt::Display for Operation {
             Self::Disable => "disable",
             Self::Enable => "enable",
             Self::Delete => "delete",
+            Self::Token => "token",
             Self::Other => "other",
         })
     }
@@ -163,6 +167,7 @@ pub(crate) struct Record {
 impl Record {
     pub(crate) fn new(sequence: u64, operation: Operation, call: &Call, auth: &Auth) -> Self {
         let body = match call.body() {
+            Ok(body) if operation == Operation::Token => crate::oauth::recorded(body),
             Ok(body) if !body.is_empty() => serde_json::from_slice(body)
                 .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned())),
             Ok(_) | Err(_) => Value::Null,

@@ -1,6 +1,6 @@
 //! What the vendor is started with.
 
-use crate::{Behavior, Callbacks};
+use crate::{Behavior, Callbacks, oauth::Tokens};
 use data_encoding::BASE64;
 use http::{
     HeaderMap, HeaderName,
@@ -56,6 +56,8 @@ pub struct Tls {
     pub certificates: PathBuf,
     /// The private key.
     pub key: PathBuf,
+    /// The authorities of whose certificates a client must show one; without them it need not.
+    pub client_authorities: Option<PathBuf>,
 }
 
 /// What the vendor offers so that a repeated create makes no second tenant.
@@ -101,12 +103,21 @@ pub enum Auth {
         /// The key.
         key: String,
     },
+    /// `Authorization: Bearer …` with a token that `POST /oauth2/token` gives to whoever shows the
+    /// client's secret.
+    OAuth2 {
+        /// The client's id.
+        client: String,
+        /// Its secret.
+        secret: String,
+    },
 }
 
 impl Auth {
-    pub(crate) fn permits(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn permits(&self, headers: &HeaderMap, tokens: &Tokens) -> bool {
         let (header, expected) = match self {
             Self::None => return true,
+            Self::OAuth2 { .. } => return tokens.permit(headers),
             Self::Bearer(token) => (&AUTHORIZATION, format!("Bearer {token}")),
             Self::Basic { user, password } => {
                 let pair = BASE64.encode(format!("{user}:{password}").as_bytes());
@@ -123,7 +134,7 @@ impl Auth {
     pub(crate) fn challenge(&self) -> Option<&'static str> {
         match self {
             Self::None | Self::ApiKey { .. } => None,
-            Self::Bearer(_) => Some("Bearer"),
+            Self::Bearer(_) | Self::OAuth2 { .. } => Some("Bearer"),
             Self::Basic { .. } => Some("Basic realm=\"tenant API\""),
         }
     }
@@ -137,7 +148,7 @@ impl Auth {
 }
 
 /// Compares without stopping at the first difference, so that the time taken tells nothing.
-fn same(given: &[u8], expected: &[u8]) -> bool {
+pub(crate) fn same(given: &[u8], expected: &[u8]) -> bool {
     let differences = given
         .iter()
         .zip(expected)
@@ -152,6 +163,7 @@ impl fmt::Debug for Auth {
             Self::Bearer(_) => "Bearer(…)",
             Self::Basic { .. } => "Basic(…)",
             Self::ApiKey { .. } => "ApiKey(…)",
+            Self::OAuth2 { .. } => "OAuth2(…)",
         })
     }
 }

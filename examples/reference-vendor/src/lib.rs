@@ -30,6 +30,7 @@ mod desk;
 mod disk;
 mod faults;
 mod limit;
+mod oauth;
 mod page;
 mod server;
 mod store;

@@ -51,6 +51,16 @@ struct Arguments {
         value_parser = api_key
     )]
     api_key: Option<Auth>,
+    /// The OAuth2 client that may have tokens from POST /oauth2/token, which callers must send.
+    #[arg(
+        long,
+        env = "VENDOR_OAUTH2",
+        hide_env_values = true,
+        group = "auth",
+        value_name = "CLIENT:SECRET",
+        value_parser = oauth2
+    )]
+    oauth2: Option<Auth>,
     /// What the vendor offers so that a repeated create makes no second tenant.
     #[arg(
         long,
@@ -95,6 +105,14 @@ struct Arguments {
         requires = "tls_cert"
     )]
     tls_key: Option<PathBuf>,
+    /// Ask clients for a certificate of one of these authorities (PEM).
+    #[arg(
+        long,
+        env = "VENDOR_TLS_CLIENT_CA",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    tls_client_ca: Option<PathBuf>,
 }
 
 fn basic(text: &str) -> Result<Auth, String> {
@@ -102,6 +120,14 @@ fn basic(text: &str) -> Result<Auth, String> {
     Ok(Auth::Basic {
         user: user.to_owned(),
         password: password.to_owned(),
+    })
+}
+
+fn oauth2(text: &str) -> Result<Auth, String> {
+    let (client, secret) = text.split_once(':').ok_or("it must be CLIENT:SECRET")?;
+    Ok(Auth::OAuth2 {
+        client: client.to_owned(),
+        secret: secret.to_owned(),
     })
 }
 
@@ -130,6 +156,7 @@ fn config(arguments: Arguments) -> Result<Config, String> {
         auth: token
             .or(arguments.basic)
             .or(arguments.api_key)
+            .or(arguments.oauth2)
             .unwrap_or_default(),
         identity: arguments.identity,
         behavior: arguments
@@ -142,7 +169,11 @@ fn config(arguments: Arguments) -> Result<Config, String> {
             proof: arguments.callback_proof,
             secret,
         }),
-        tls: tls.map(|(certificates, key)| Tls { certificates, key }),
+        tls: tls.map(|(certificates, key)| Tls {
+            certificates,
+            key,
+            client_authorities: arguments.tls_client_ca,
+        }),
     })
 }
 

@@ -12,8 +12,9 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use rustls::{
-    ServerConfig,
+    RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::WebPkiClientVerifier,
 };
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
@@ -44,6 +45,9 @@ pub enum StartError {
     /// It cannot use its certificate or key.
     #[error("cannot use the certificate or the key: {0}")]
     Tls(#[from] rustls::Error),
+    /// It cannot use the authorities of its clients.
+    #[error("cannot use the clients' authorities: {0}")]
+    Clients(#[from] rustls::server::VerifierBuilderError),
 }
 
 /// A vendor that is running. Dropping it stops it without waiting for anything.
@@ -122,10 +126,21 @@ fn acceptor(tls: &Tls) -> Result<TlsAcceptor, StartError> {
     let chain = CertificateDer::pem_file_iter(&tls.certificates)?.collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_file(&tls.key)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?;
+    let mut config = match &tls.client_authorities {
+        None => builder.with_no_client_auth(),
+        Some(file) => {
+            let mut roots = RootCertStore::empty();
+            for authority in CertificateDer::pem_file_iter(file)? {
+                roots.add(authority?)?;
+            }
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    }
+    .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -7,6 +7,7 @@ use crate::{
     config::{Auth, Identity},
     desk::{Desk, idempotency_key},
     faults::{Faults, Met},
+    oauth::Tokens,
     store::{COUNTED, Store, StoreError, Tables, lock},
 };
 use axum::response::{IntoResponse, Response};
@@ -18,7 +19,7 @@ use std::{
         Arc, Mutex, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio::{sync::oneshot, task::JoinSet};
 
@@ -31,6 +32,7 @@ pub(crate) struct Vendor {
     pub(crate) store: Store,
     pub(crate) identity: Identity,
     auth: Auth,
+    pub(crate) tokens: Tokens,
     pub(crate) public_url: String,
     pub(crate) behavior: RwLock<Arc<Behavior>>,
     pub(crate) faults: Faults,
@@ -47,6 +49,7 @@ impl Vendor {
             store,
             identity: config.identity,
             auth: config.auth,
+            tokens: Tokens::default(),
             public_url,
             behavior: RwLock::new(Arc::new(config.behavior)),
             faults: Faults::default(),
@@ -108,7 +111,9 @@ impl Vendor {
         let committed = self
             .store
             .write(move |tables| {
-                let answer = vendor.work(tables, &call, met.as_ref(), &key, work)?;
+                let known = operation == Operation::Token
+                    || vendor.auth.permits(&call.headers, &vendor.tokens);
+                let answer = vendor.work(tables, &call, met.as_ref(), &key, known, work)?;
                 vendor.record(tables, operation, &call, &answer, met.as_ref(), started)?;
                 // The key is free only now that its answer is kept.
                 drop(key);
@@ -131,12 +136,13 @@ impl Vendor {
         call: &Call,
         met: Option<&Met>,
         key: &Key,
+        known: bool,
         work: impl FnOnce(&mut Desk<'_, '_>, &Call) -> Result<Answer, Trouble>,
     ) -> Result<Answer, StoreError> {
         if met.is_some_and(|met| !met.fault.has_effect()) {
             return Ok(Answer::empty(StatusCode::OK));
         }
-        if !self.auth.permits(&call.headers) {
+        if !known {
             let message = "the call does not say who makes it";
             let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", message);
             return Ok(match self.auth.challenge() {
@@ -163,6 +169,15 @@ impl Vendor {
             Err(Trouble::Refused(refusal)) => Ok(refusal.into()),
             Err(Trouble::Store(error)) => Err(error),
         }
+    }
+
+    /// A token for the client that shows its secret.
+    pub(crate) fn issue(&self, call: &Call, lifetime: Duration) -> Result<Answer, Trouble> {
+        let client = match &self.auth {
+            Auth::OAuth2 { client, secret } => Some((client.as_str(), secret.as_str())),
+            Auth::None | Auth::Bearer(_) | Auth::Basic { .. } | Auth::ApiKey { .. } => None,
+        };
+        Ok(self.tokens.issue(client, call, lifetime)?)
     }
 
     /// Records the call in the transaction of its effect, so that neither is without the other.

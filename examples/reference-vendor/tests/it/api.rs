@@ -325,7 +325,7 @@ async fn callers_must_say_who_they_are() {
         let with = |secret: &str| match &auth {
             Auth::Basic { user, .. } => request().basic_auth(user, Some(secret)),
             Auth::ApiKey { header, .. } => request().header(header.clone(), secret),
-            Auth::Bearer(_) | Auth::None => request().bearer_auth(secret),
+            Auth::Bearer(_) | Auth::OAuth2 { .. } | Auth::None => request().bearer_auth(secret),
         };
         for wrong in [
             request(),
@@ -340,7 +340,9 @@ async fn callers_must_say_who_they_are() {
                 (401, "unauthorized")
             );
             match &auth {
-                Auth::Bearer(_) => assert_eq!(answer.header("www-authenticate"), "Bearer"),
+                Auth::Bearer(_) | Auth::OAuth2 { .. } => {
+                    assert_eq!(answer.header("www-authenticate"), "Bearer");
+                }
                 Auth::Basic { .. } => {
                     assert_eq!(
                         answer.header("www-authenticate"),

@@ -12,6 +12,7 @@ mod asynchrony;
 mod contract;
 mod faults;
 mod identity;
+mod oauth;
 mod page;
 mod persistence;
 mod support;

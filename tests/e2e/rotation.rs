@@ -1,0 +1,97 @@
+//! Credentials change while the operator runs, for better and for worse.
+
+use e2e::{
+    World,
+    objects::{message, secret, standing},
+    vendor::{TOKEN, operations},
+};
+use serde_json::{Value, json};
+
+/// The connection says that its Secret is of no use, in these words.
+fn connection_says(world: &World, parts: &[&str]) -> Value {
+    world.until(
+        "the connection says so",
+        "VendorConnection",
+        "acme",
+        |acme| {
+            let said = message(acme, "Ready");
+            standing(acme, "Ready") == "False DependencyNotReady"
+                && parts.iter().all(|part| said.contains(part))
+        },
+    )
+}
+
+#[test]
+fn a_secret_that_becomes_unfit_stops_nothing_that_runs_and_begins_nothing_new() {
+    let world = World::start();
+    world.subscribe("mail", json!({}));
+    world.ready("mail");
+    let says = ["Secret acme has no key token", "key token of Secret acme"];
+    for (number, says) in says.into_iter().enumerate() {
+        if number == 0 {
+            let gone = r#"[{"op": "remove", "path": "/data/token"}]"#;
+            world.kubectl(&["patch", "secret", "acme", "--type=json", "-p", gone]);
+        } else {
+            world.apply(&secret("acme", &[("token", "two\nlines")]));
+        }
+        let acme = connection_says(&world, &[says]);
+        assert!(!acme["status"].to_string().contains("two"), "{acme:#}");
+
+        // What is there is read, changed, suspended and taken back.
+        let before = world.vendor.sequence();
+        let seats = 60 + number;
+        world.subscribe("mail", json!({"limits": {"seats": seats}}));
+        world.ready("mail");
+        assert_eq!(world.vendor.tenant()["limits"]["seats"], seats);
+        let token = format!("look-{number}");
+        world.request("mail", &token);
+        world.until("it was looked at", "Subscription", "mail", |mail| {
+            mail["status"]["lastHandledReconcileAt"] == token
+        });
+        let calls = world.vendor.calls_since(before);
+        assert_eq!(operations(&calls), ["change", "get"], "{calls:?}");
+
+        // What is new has to wait, and says for what.
+        let name = format!("new-{number}");
+        world.subscribe(&name, json!({}));
+        let new = world.stands(&name, "Ready", "False DependencyNotReady");
+        let said = message(&new, "Ready");
+        assert!(said.contains(says), "{said}");
+        assert!(said.contains("nothing new is created"), "{said}");
+        assert_eq!(world.vendor.count("create"), 1 + number as u64);
+
+        world.apply(&secret("acme", &[("token", TOKEN)]));
+        world.ready(&name);
+        world.until(
+            "the connection is fine",
+            "VendorConnection",
+            "acme",
+            |acme| standing(acme, "Ready").starts_with("True "),
+        );
+        world.unsubscribe(&name);
+    }
+    assert_eq!(world.vendor.count("live"), 1);
+
+    // A tenant ends with the credentials before, too.
+    world.apply(&secret("acme", &[("token", "two\nlines")]));
+    connection_says(&world, &["key token of Secret acme"]);
+    world.unsubscribe("mail");
+    assert_eq!(world.vendor.count("live"), 0);
+}
+
+#[test]
+fn a_new_process_has_no_credentials_from_before() {
+    let world = World::start();
+    world.subscribe("mail", json!({}));
+    world.ready("mail");
+    world.apply(&secret("acme", &[("token", "two\nlines")]));
+    connection_says(&world, &["key token of Secret acme"]);
+    world.operator.restart();
+    let before = world.vendor.sequence();
+    world.subscribe("mail", json!({"limits": {"seats": 51}}));
+    world.stands("mail", "Ready", "False DependencyNotReady");
+    assert_eq!(world.vendor.sequence(), before);
+    world.apply(&secret("acme", &[("token", TOKEN)]));
+    world.ready("mail");
+    assert_eq!(world.vendor.tenant()["limits"]["seats"], 51);
+}
