@@ -99,7 +99,7 @@ async fn calls_are_recorded() {
         counts,
         json!({
             "create": 1, "get": 1, "lookup": 1, "change": 2, "disable": 1, "enable": 1,
-            "delete": 1, "other": 1,
+            "delete": 1, "token": 0, "other": 1,
             "effects": {"created": 1, "changed": 1, "disabled": 1, "enabled": 1, "deleted": 1},
             "inFlight": 0, "tenants": 1, "live": 0, "duplicates": 0,
         })
@@ -134,7 +134,7 @@ async fn the_behavior_can_be_read_and_changed() {
             },
             "latency": "0s", "whileBusy": "refuse", "keepTerminated": false,
             "deleteOnlySuspended": false, "outputs": true, "idempotencyRetention": "24h",
-            "idPrefix": "t-",
+            "idPrefix": "t-", "tokenLifetime": "1h",
         })
     );
     let plan = json!({"async": {"after": "1m 30s", "outcome": "fail"}});
