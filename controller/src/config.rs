@@ -40,8 +40,8 @@ pub struct Args {
     #[arg(long, env = "FULFILLMENT_CALLBACK_ADDR", default_value = ":9443", value_parser = address)]
     pub callback_addr: SocketAddr,
 
-    /// The base URL under which vendors reach the callbacks, for example
-    /// https://fulfillment.example; /callbacks/… is appended. Without it there are none.
+    /// The base URL under which vendors reach the callbacks; /callbacks/… is appended. Without it
+    /// there are none.
     #[arg(long, env = "FULFILLMENT_CALLBACK_URL", value_parser = base_url)]
     pub callback_url: Option<String>,
 

@@ -293,7 +293,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn product(definition: Value) -> Product {
+    fn product(definition: &Value) -> Product {
         let mut whole = json!({"name": "mail-pro"});
         whole
             .as_object_mut()
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn limits_keep_their_bounds() {
-        let p = product(json!({"limits": [
+        let p = product(&json!({"limits": [
             {"name": "seats", "unit": "seats", "minimum": 1, "maximum": 500, "required": true},
             {"name": "storage", "precision": 1, "unlimited": true},
         ]}));
@@ -410,7 +410,7 @@ mod tests {
                 "is not an http or https URL",
             ),
         ] {
-            let p = product(json!({"parameters": [{
+            let p = product(&json!({"parameters": [{
                 "name": "p", "type": type_, "required": true, "hint": "see the manual",
                 "choices": [{"value": "eu"}, {"value": "us"}],
             }]}));
@@ -427,7 +427,7 @@ mod tests {
 
     #[test]
     fn what_has_parts_is_checked_by_part() {
-        let p = product(json!({"parameters": [
+        let p = product(&json!({"parameters": [
             {"name": "to", "type": "address"}, {"name": "call", "type": "phone"},
         ]}));
         let good = json!([
@@ -450,7 +450,7 @@ mod tests {
 
     #[test]
     fn who_fills_what_in_is_kept_apart() {
-        let p = product(json!({"parameters": [
+        let p = product(&json!({"parameters": [
             {"name": "link", "phase": "fulfillment", "required": true},
             {"name": "edition", "readonly": true, "default": "basic", "required": true},
             {"name": "password", "type": "password", "sensitive": true, "minLength": 8},

@@ -305,7 +305,7 @@ pub struct SubscriptionStatus {
     #[schemars(length(max = 64))]
     pub inputs_hash: Option<String>,
     /// What the vendor, or the product's own rules, say is wrong with a parameter; limits stand here
-    /// as limits.<name>.
+    /// as limits.name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub parameter_errors: Vec<ParameterError>,

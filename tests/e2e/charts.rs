@@ -11,7 +11,7 @@ use control_plane::Assets;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-fn helm(args: &[&str]) -> Output {
+pub(crate) fn helm(args: &[&str]) -> Output {
     let helm = Assets::find_or_build().unwrap().helm().unwrap();
     Command::new(helm)
         .current_dir(e2e::binaries::workspace())

@@ -229,16 +229,9 @@ fn new_rules_of_a_connection_count_at_once_and_a_product_that_is_not_listed_has_
 
 /// The admission policy as the chart of the CRDs renders it.
 fn policy() -> String {
-    let helm = control_plane::Assets::find_or_build().and_then(|assets| assets.helm());
-    let helm = helm.unwrap_or_else(|error| panic!("{error}"));
-    let chart = e2e::binaries::workspace().join("charts/fulfillment-operator-crds");
-    let output = std::process::Command::new(helm)
-        .arg("template")
-        .arg("crds")
-        .arg(chart)
-        .args(["--show-only", "templates/admission-policy.yaml"])
-        .output()
-        .unwrap_or_else(|error| panic!("{error}"));
+    let chart = "charts/fulfillment-operator-crds";
+    let file = "templates/admission-policy.yaml";
+    let output = crate::charts::helm(&["template", "crds", chart, "--show-only", file]);
     assert!(output.status.success(), "{output:?}");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -36,6 +36,12 @@ const DURABLE: Duration = Duration::from_millis(900);
 /// What a callback is answered with.
 pub type Verdict = (StatusCode, &'static str);
 
+/// Namespace, Secret and key.
+type Place = (String, String, String);
+
+/// A callback secret as it was read at this version of its Secret.
+type Known = (String, SecretString);
+
 /// Takes callbacks.
 #[derive(Debug)]
 pub struct Callbacks {
@@ -45,8 +51,8 @@ pub struct Callbacks {
     metrics: Arc<Metrics>,
     refusals: Mutex<Bucket>,
     hints: Mutex<HashMap<String, Bucket>>,
-    /// The callback secrets, by namespace, Secret and key, each with the version it was read at.
-    secrets: Mutex<HashMap<(String, String, String), (String, SecretString)>>,
+    /// The callback secrets, by where they are.
+    secrets: Mutex<HashMap<Place, Known>>,
 }
 
 /// So many at once, and then so many a second.

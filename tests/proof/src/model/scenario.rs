@@ -42,7 +42,7 @@ pub(super) struct Scenario {
 }
 
 /// Of the largest worlds so many states are explored, those within the fewest steps.
-const MOST: usize = 20_000;
+const MOST: usize = 60_000;
 
 const NOTHING: Left = Left {
     freezes: 0,
