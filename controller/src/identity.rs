@@ -35,15 +35,12 @@ impl InstallationKey {
     /// The externalId of a Subscription: 130 bits of a keyed hash of namespace and name.
     pub fn external_id(&self, namespace: &str, name: &str) -> String {
         let hash = self.hash("externalId", &[namespace.as_bytes(), name.as_bytes()]);
-        let text = BASE32_NOPAD.encode(&hash).to_lowercase();
-        format!("k1-{}", text.get(..26).unwrap_or(&text))
+        format!("k1-{}", short(&hash))
     }
 
     /// What makes the URL of a Subscription's callbacks one that only we and its vendor know.
     pub fn callback_token(&self, uid: &str) -> String {
-        let hash = self.hash("callback", &[uid.as_bytes()]);
-        let text = BASE32_NOPAD.encode(&hash).to_lowercase();
-        text.get(..26).unwrap_or(&text).to_owned()
+        short(&self.hash("callback", &[uid.as_bytes()]))
     }
 
     /// Whether a token is that of this Subscription, in a time that tells nothing.
@@ -66,11 +63,14 @@ impl InstallationKey {
             .iter()
             .flat_map(|(name, value)| [name.as_bytes(), value.expose_secret().as_bytes()])
             .collect();
-        let text = BASE32_NOPAD
-            .encode(&self.hash("inputs", &parts))
-            .to_lowercase();
-        Some(text.get(..26).unwrap_or(&text).to_owned())
+        Some(short(&self.hash("inputs", &parts)))
     }
+}
+
+/// 130 bits of a hash, as text.
+fn short(hash: &[u8]) -> String {
+    let text = BASE32_NOPAD.encode(hash).to_lowercase();
+    text.get(..26).unwrap_or(&text).to_owned()
 }
 
 /// The externalId that follows `current`: `base`, `base-2`, `base-3` and so on.

@@ -1,8 +1,6 @@
 //! A product's rules: what an order lacks before any vendor hears of it, and what becomes of the
 //! parameters a vendor gives. Pure.
 
-use std::collections::BTreeSet;
-
 use fulfillment_crds::{
     LimitDefinition, LimitValue, Limits, Parameter, ParameterDefinition, ParameterError,
     ParameterType, Phase, Product, SubscriptionStatus,
@@ -248,44 +246,35 @@ fn length(rule: &ParameterDefinition, value: &str) -> Option<String> {
 /// What is wrong with a value by its type.
 fn shape(rule: &ParameterDefinition, value: &str, structured: bool) -> Option<String> {
     let parts = || form::parts(value).unwrap_or_default();
-    let ok = match rule.type_ {
-        ParameterType::Text | ParameterType::Password => !structured,
-        ParameterType::Dropdown | ParameterType::Choice => {
-            let known: BTreeSet<&str> = rule.choices.iter().map(|c| c.value.as_str()).collect();
-            if !known.contains(value) {
-                let known: Vec<&str> = rule.choices.iter().map(|c| c.value.as_str()).collect();
-                return Some(format!("must be one of {}", known.join(", ")));
-            }
-            true
-        }
-        ParameterType::Email => form::is_email(value),
-        ParameterType::Checkbox => value == "true" || value == "false",
-        ParameterType::Subdomain => form::is_label(value),
-        ParameterType::Domain => form::is_domain(value),
+    let (fits, why) = match rule.type_ {
+        ParameterType::Text | ParameterType::Password => (!structured, "must be text: set value"),
+        ParameterType::Dropdown | ParameterType::Choice => return choice(rule, value),
+        ParameterType::Email => (form::is_email(value), "is not an e-mail address"),
+        ParameterType::Checkbox => (
+            value == "true" || value == "false",
+            "must be \"true\" or \"false\"",
+        ),
+        ParameterType::Subdomain => (
+            form::is_label(value),
+            "is not one label of a domain name: lower-case letters, digits and '-'",
+        ),
+        ParameterType::Domain => (form::is_domain(value), "is not a domain name"),
         ParameterType::Address if structured => return form::address(&parts()),
+        ParameterType::Address => (
+            false,
+            "is not an address: set structuredValue with address_line1, city, postal_code and country",
+        ),
         ParameterType::Phone if structured => return form::phone(&parts()),
-        ParameterType::Address => false,
-        ParameterType::Phone => form::is_phone(value),
-        ParameterType::Object => structured,
-        ParameterType::Url => form::is_url(value),
+        ParameterType::Phone => (form::is_phone(value), "is not a phone number"),
+        ParameterType::Object => (structured, "is not a JSON object"),
+        ParameterType::Url => (form::is_url(value), "is not an http or https URL"),
     };
-    let what = match rule.type_ {
-        ParameterType::Text | ParameterType::Password => "must be text: set value",
-        ParameterType::Dropdown | ParameterType::Choice => "must be one of the choices",
-        ParameterType::Email => "is not an e-mail address",
-        ParameterType::Checkbox => "must be \"true\" or \"false\"",
-        ParameterType::Subdomain => {
-            "is not one label of a domain name: lower-case letters, digits and '-'"
-        }
-        ParameterType::Domain => "is not a domain name",
-        ParameterType::Address => {
-            "is not an address: set structuredValue with address_line1, city, postal_code and country"
-        }
-        ParameterType::Phone => "is not a phone number",
-        ParameterType::Object => "is not a JSON object",
-        ParameterType::Url => "is not an http or https URL",
-    };
-    (!ok).then(|| what.to_owned())
+    (!fits).then(|| why.to_owned())
+}
+
+fn choice(rule: &ParameterDefinition, value: &str) -> Option<String> {
+    let known: Vec<&str> = rule.choices.iter().map(|c| c.value.as_str()).collect();
+    (!known.contains(&value)).then(|| format!("must be one of {}", known.join(", ")))
 }
 
 #[cfg(test)]

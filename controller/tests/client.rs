@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod socket;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -14,11 +16,8 @@ use fulfillment_operator::vendor::{
     guard::AddressPolicy,
 };
 use secrecy::SecretString;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-    time::Instant,
-};
+use socket::read_request;
+use tokio::{io::AsyncWriteExt, net::TcpListener, time::Instant};
 
 /// A server that answers every request with the same bytes and remembers what it was sent.
 struct Server {
@@ -92,31 +91,6 @@ impl Server {
 
     fn requests(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
-    }
-}
-
-async fn read_request(socket: &mut tokio::net::TcpStream) -> Option<String> {
-    let mut bytes = Vec::new();
-    loop {
-        let mut chunk = [0u8; 4096];
-        match socket.read(&mut chunk).await {
-            Ok(0) | Err(_) => return None,
-            Ok(n) => bytes.extend_from_slice(&chunk[..n]),
-        }
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head
-                .lines()
-                .find_map(|l| {
-                    l.to_ascii_lowercase()
-                        .strip_prefix("content-length: ")
-                        .map(str::to_owned)
-                })
-                .map_or(0, |n| n.trim().parse::<usize>().unwrap());
-            if body.len() >= length {
-                return Some(text);
-            }
-        }
     }
 }
 

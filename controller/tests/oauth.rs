@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod socket;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -16,11 +18,8 @@ use fulfillment_operator::{
         oauth::Grant,
     },
 };
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-    time::Instant,
-};
+use socket::read_request;
+use tokio::{io::AsyncWriteExt, net::TcpListener, time::Instant};
 
 /// What a server answers to a request, head and body.
 type Says = dyn Fn(&str) -> String + Send + Sync;
@@ -41,7 +40,7 @@ impl Server {
             while let Ok((mut socket, _)) = listener.accept().await {
                 let (says, all) = (Arc::clone(&says), Arc::clone(&all));
                 tokio::spawn(async move {
-                    while let Some(request) = read(&mut socket).await {
+                    while let Some(request) = read_request(&mut socket).await {
                         all.lock().unwrap().push(request.clone());
                         let answer = says(&request);
                         if socket.write_all(answer.as_bytes()).await.is_err() {
@@ -61,28 +60,6 @@ impl Server {
     fn tokens(&self) -> usize {
         let seen = self.seen.lock().unwrap();
         seen.iter().filter(|r| r.starts_with("POST /token")).count()
-    }
-}
-
-async fn read(socket: &mut tokio::net::TcpStream) -> Option<String> {
-    let mut bytes = Vec::new();
-    loop {
-        let mut chunk = [0u8; 4096];
-        match socket.read(&mut chunk).await {
-            Ok(0) | Err(_) => return None,
-            Ok(n) => bytes.extend_from_slice(&chunk[..n]),
-        }
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let Some((head, body)) = text.split_once("\r\n\r\n") else {
-            continue;
-        };
-        let length = head.lines().find_map(|line| {
-            let line = line.to_ascii_lowercase();
-            line.strip_prefix("content-length: ")?.trim().parse().ok()
-        });
-        if body.len() >= length.unwrap_or(0) {
-            return Some(text);
-        }
     }
 }
 

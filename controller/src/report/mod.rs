@@ -132,18 +132,12 @@ fn verdict(f: &Facts, rest: Rest, about: &About<'_>) -> Option<Verdict> {
                 Approval::Is("Unknown", Reason::Pending, String::new()),
             )
         }
-        Rest::Inquiring => {
-            let message = inquiry(f, &said);
-            of(
-                "False",
-                Reason::Inquiring,
-                message.clone(),
-                stalled,
-                Approval::Is("Unknown", Reason::Inquiring, message),
-            )
-        }
-        Rest::Invalid => {
-            let message = invalid_message(f);
+        Rest::Inquiring | Rest::Invalid => {
+            let message = if rest == Rest::Invalid {
+                invalid_message(f)
+            } else {
+                inquiry(f, &said)
+            };
             of(
                 "False",
                 Reason::Inquiring,
