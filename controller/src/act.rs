@@ -17,7 +17,7 @@ use crate::{
     observe::Seen,
     plan::Step,
     product, tombstones,
-    vendor::{Answer, Operation, Said, VendorError},
+    vendor::{Answer, Operation, Said, VendorClient, VendorError},
 };
 
 /// Carries out one step.
@@ -232,10 +232,13 @@ async fn call(ctx: &Context, scope: &Scope, seen: &mut Seen, step: &Step) -> Res
             "no connection to call the vendor through".into(),
         ));
     };
-    if seen.called {
+    let client = &usable.client;
+    // The pass came with the right to one call.
+    let more = usize::from(seen.called)
+        + usize::from(operation(step, seen, client).is_some_and(|o| client.reads_first(o)));
+    for _ in 0..more {
         usable.budget.token().await;
     }
-    let client = &usable.client;
     let tenant = if let Step::Adopt(named) | Step::Discard(named) = step {
         named.clone()
     } else {
@@ -253,17 +256,19 @@ async fn call(ctx: &Context, scope: &Scope, seen: &mut Seen, step: &Step) -> Res
     } else {
         seen.facts.name()
     };
+    let token = under_way(seen).unwrap_or_default();
     let send = async |operation: Operation| match operation {
         Operation::Create => client.create(order, deadline).await,
         Operation::Lookup => client.lookup(name, order).await,
         Operation::Get => client.get(&tenant, order).await,
+        Operation::Poll => client.poll(&tenant, &token, order).await,
         Operation::Change => client.change(&tenant, order, with_inputs).await,
         Operation::Disable => client.disable(&tenant, order).await,
         Operation::Enable => client.enable(&tenant, order).await,
         Operation::Delete => client.delete(&tenant, order).await,
     };
     let metrics = &ctx.metrics;
-    let Some(operation) = operation(step) else {
+    let Some(operation) = operation(step, seen, client) else {
         return Ok(());
     };
     let mut answer = usable.link.call(operation, metrics, send(operation)).await;
@@ -273,7 +278,7 @@ async fn call(ctx: &Context, scope: &Scope, seen: &mut Seen, step: &Step) -> Res
         }
     }
     seen.called = true;
-    log(seen, step, &answer);
+    log(seen, step, operation, &answer);
     keep(seen, &answer);
     ledger::answered(&mut seen.facts, step, answer);
     note_gone(scope, seen, &usable);
@@ -297,9 +302,17 @@ fn note_gone(scope: &Scope, seen: &mut Seen, usable: &Usable) {
     seen.facts.clock.mass_vanish = usable.link.vanished.alarm();
 }
 
-fn operation(step: &Step) -> Option<Operation> {
+/// The vendor's token of the request it has not decided, where it gave one.
+fn under_way(seen: &Seen) -> Option<String> {
+    let request = seen.facts.ledger.request.as_ref();
+    let request = request.filter(|r| ledger::awaiting_vendor(r))?;
+    request.operation.clone()
+}
+
+fn operation(step: &Step, seen: &Seen, client: &VendorClient) -> Option<Operation> {
     match step {
         Step::Create(_) => Some(Operation::Create),
+        Step::Read if client.polls() && under_way(seen).is_some() => Some(Operation::Poll),
         Step::Read | Step::Adopt(_) => Some(Operation::Get),
         Step::Look(_) => Some(Operation::Lookup),
         Step::Change => Some(Operation::Change),
@@ -316,8 +329,8 @@ fn operation(step: &Step) -> Option<Operation> {
 }
 
 /// Every vendor call leaves a line that joins the vendor's log with ours.
-fn log(seen: &Seen, step: &Step, answer: &Result<Answer, VendorError>) {
-    let operation = operation(step).map_or("none", Operation::as_str);
+fn log(seen: &Seen, step: &Step, operation: Operation, answer: &Result<Answer, VendorError>) {
+    let operation = operation.as_str();
     let tenant = seen.facts.ledger.tenant_id.as_deref().unwrap_or_default();
     let external_id = seen.order.external_id.as_str();
     match answer {

@@ -364,6 +364,7 @@ fn client(
         request_timeout: spec.timeouts.request.into(),
         addresses: ctx.settings.addresses.clone(),
         fresh_creates: spec.identity.mode == IdentityMode::None,
+        dialect: spec.dialect.clone(),
         fence: ctx.gate.fence(),
     };
     let client = VendorClient::new(&settings).map_err(|why| why.to_string())?;

@@ -116,6 +116,7 @@ fn settings(url: &str, credentials: Credentials, fresh_creates: bool) -> Setting
             insecure: true,
         },
         fresh_creates,
+        dialect: None,
         fence: Fence::open(),
     }
 }
@@ -539,6 +540,7 @@ async fn addresses_are_checked_before_the_connect() {
                 insecure: false,
             },
             fresh_creates: false,
+            dialect: None,
             fence: Fence::open(),
         })
     };

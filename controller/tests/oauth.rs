@@ -107,6 +107,7 @@ fn client(vendor: &str, grant: Grant) -> VendorClient {
             insecure: true,
         },
         fresh_creates: false,
+        dialect: None,
         fence: Fence::open(),
     })
     .unwrap()
@@ -438,6 +439,7 @@ async fn an_endpoint_is_held_to_the_rules_of_a_vendor() {
         request_timeout: Duration::from_secs(3),
         addresses: strict,
         fresh_creates: false,
+        dialect: None,
         fence: Fence::open(),
     })
     .unwrap();

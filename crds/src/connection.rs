@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    dialect::Dialect,
     product::Product,
     subscription::{KeyRef, LocalObjectRef},
 };
@@ -89,6 +90,10 @@ pub struct VendorConnectionSpec {
     /// operator started with --callback-url. Left out: the vendor is only polled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback: Option<Callback>,
+
+    /// How the vendor's API differs from the canonical one. Left out: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<Dialect>,
 
     /// What to do where the vendor leaves a choice.
     #[serde(default)]

@@ -5,6 +5,7 @@
 //! these types; `UPDATE=1 cargo test -p fulfillment-crds` rewrites it.
 
 mod connection;
+mod dialect;
 mod limits;
 mod names;
 mod product;
@@ -18,6 +19,7 @@ pub use connection::{
     IdentityMode, OAuth2Auth, OnMissing, OnUnknownOutcome, Policies, Polling, Timeouts, Tls,
     VendorConnection, VendorConnectionSpec, VendorConnectionStatus,
 };
+pub use dialect::{AnswerMap, Call, Dialect, ErrorMap, HttpMethod, RequestWord, StatusWord};
 pub use limits::{LimitValue, Limits};
 pub use names::{annotations, finalizers};
 pub use product::{Choice, LimitDefinition, ParameterDefinition, ParameterType, Phase, Product};

@@ -93,6 +93,11 @@ pub struct Request {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 1024))]
     pub message: String,
+    /// The vendor's token of the operation under way, where its dialect has one; absent once it is
+    /// decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub operation: Option<String>,
     /// How many times it was sent.
     #[serde(default)]
     #[schemars(range(min = 0))]

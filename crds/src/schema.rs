@@ -198,3 +198,12 @@ pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
         },
     })
 }
+
+/// Expressions by name.
+pub(crate) fn expressions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "additionalProperties": {"type": "string", "minLength": 1, "maxLength": 1024},
+        "maxProperties": 16,
+    })
+}

@@ -174,6 +174,7 @@ pub(super) fn begin(f: &mut Facts, type_: RequestType) {
         attempts: 1,
         started_at: Some(Time(f.clock.now)),
         finished_at: None,
+        operation: None,
     });
 }
 

@@ -122,6 +122,7 @@ fn request_for(f: &mut Facts, name: &str) {
             attempts: 0,
             started_at: Some(Time(f.clock.now)),
             finished_at: None,
+            operation: None,
         });
     } else if let Some(request) = &mut f.ledger.request {
         request.status = RequestStatus::Pending;

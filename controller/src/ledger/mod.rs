@@ -91,6 +91,7 @@ pub fn intended(f: &mut Facts, intent: &Intent) {
         attempts: intent.attempt,
         started_at: began.and_then(|r| r.started_at).or(Some(Time(f.clock.now))),
         finished_at: None,
+        operation: None,
     });
 }
 
@@ -160,6 +161,7 @@ pub fn rested(f: &mut Facts, rest: Rest) {
             attempts: 1,
             started_at: Some(Time(f.clock.now)),
             finished_at: None,
+            operation: None,
         });
     }
 }

@@ -63,6 +63,7 @@ fn drafted(f: &Facts) -> Request {
         attempts: 0,
         started_at: None,
         finished_at: None,
+        operation: None,
     }
 }
 
@@ -113,6 +114,7 @@ pub(super) fn finish(f: &mut Facts, status: RequestStatus, reason: &str, message
         message.clone_into(&mut request.message);
     }
     request.finished_at = Some(Time(f.clock.now));
+    request.operation = None;
     f.ledger.history.insert(0, request.clone());
     f.ledger.history.truncate(HISTORY);
     f.pass.finished.push(request.clone());

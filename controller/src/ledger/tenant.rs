@@ -35,6 +35,9 @@ pub(super) fn record(f: &mut Facts, tenant: &Tenant) {
         .retain(|p| !tenant.sensitive.contains_key(&p.name));
     f.ledger.parameters.truncate(64);
     f.pass.sensitive = tenant.sensitive.keys().cloned().collect();
+    if let (Some(token), Some(request)) = (&tenant.operation, &mut f.ledger.request) {
+        request.operation = Some(token.clone());
+    }
     let provisioned = f
         .ledger
         .state

@@ -3,20 +3,21 @@
 
 use std::{error::Error as _, time::Duration};
 
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use k8s_openapi::jiff::fmt::rfc2822;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rustls::AlertDescription;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tokio::time::Instant;
 use url::{Host, Url};
 
 use crate::lease::Fence;
 
 use super::{
-    Answer, Class, Credentials, Effect, Order, Said, VendorError,
+    Answer, Class, Credentials, Effect, FulfillmentStatus, Operation, Order, Said, Tenant,
+    VendorError,
     auth::{Auth, Shown},
     certificate::ClientCertificate,
+    dialect::{Ask, Dialect},
     error::classify,
     guard::{AddressPolicy, GuardedResolver},
     text::{SHOWN, Secrets},
@@ -29,12 +30,8 @@ const VENDOR: &str = "the vendor";
 const BODY: usize = 256 * 1024;
 /// The longest a vendor can make us wait.
 const RETRY_AFTER: Duration = Duration::from_secs(300);
-/// Unreserved characters stay, everything else of an id is encoded.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+/// By which a repeated create is known.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// What a client is made of.
 #[derive(Debug)]
@@ -56,6 +53,8 @@ pub struct Settings {
     /// Send each create on a connection of its own: where it cannot be repeated, a reused
     /// connection that the vendor closes meanwhile would leave its outcome unknown.
     pub fresh_creates: bool,
+    /// What the vendor's API says in other words than the canonical one.
+    pub dialect: Option<fulfillment_crds::Dialect>,
     /// Whether this process may act: asked right before each call is sent.
     pub fence: Fence,
 }
@@ -78,6 +77,7 @@ pub struct VendorClient {
     http: reqwest::Client,
     creates: reqwest::Client,
     auth: Auth,
+    dialect: Dialect,
     fence: Fence,
 }
 
@@ -140,46 +140,70 @@ impl VendorClient {
             http,
             creates,
             auth,
+            dialect: Dialect::new(settings.dialect.as_ref()).map_err(Unusable)?,
             fence: settings.fence.clone(),
         })
     }
 
     /// `POST /tenant`, unless the deadline has passed: then it is not sent.
     pub async fn create(&self, order: &Order, deadline: Instant) -> Result<Answer, VendorError> {
-        let url = self.url(&[]);
-        let request = self
-            .creates
-            .request(Method::POST, url)
-            .header("Idempotency-Key", &order.external_id)
-            .json(&wire::create_body(order));
-        let (raw, secrets) = self.send(request, order, Some(deadline)).await?;
-        let retry_after = retry_after(&raw.headers);
+        let ask = ask(Operation::Create, "", order);
+        let (raw, secrets) = self.send(&ask, Some(deadline)).await?;
         if raw.status == StatusCode::CONFLICT {
-            let tenant = wire::tenant(&raw.body, &secrets)
-                .ok()
-                .filter(|t| !t.id.is_empty());
+            let tenant = self.tenant(Operation::Create, &raw, &secrets);
             return Ok(Answer {
-                said: Said::Exists(tenant.map(Box::new)),
-                retry_after,
+                said: Said::Exists(tenant.ok().filter(|t| !t.id.is_empty()).map(Box::new)),
+                retry_after: retry_after(&raw.headers),
             });
         }
-        interpret(&raw, &secrets, None)
+        self.interpret(&ask, &raw, &secrets)
     }
 
     /// `GET /tenant/{id}`
     pub async fn get(&self, id: &str, order: &Order) -> Result<Answer, VendorError> {
-        self.call(Method::GET, id, "", order, None).await
+        self.call(ask(Operation::Get, id, order)).await
+    }
+
+    /// How the request goes on that the vendor calls `token`; once it is approved, or nothing is known
+    /// of it, the tenant is read.
+    pub async fn poll(&self, id: &str, token: &str, order: &Order) -> Result<Answer, VendorError> {
+        let mut ask = ask(Operation::Poll, id, order);
+        ask.token = Some(token);
+        let polled = self.call(ask).await?;
+        let request = match &polled.said {
+            Said::Tenant(tenant) | Said::Accepted(Some(tenant)) => tenant.request.clone(),
+            Said::Absent => None,
+            Said::Done | Said::Accepted(None) | Said::Exists(_) | Said::Found(_) => {
+                return Ok(polled);
+            }
+        };
+        let open = request.as_ref().is_some_and(|r| match r.status {
+            FulfillmentStatus::Approved => false,
+            FulfillmentStatus::Pending
+            | FulfillmentStatus::Inquiring
+            | FulfillmentStatus::Failed
+            | FulfillmentStatus::Unknown => true,
+        });
+        if open {
+            return Ok(polled);
+        }
+        let mut read = self.get(id, order).await?;
+        for tenant in read.said.tenants() {
+            if tenant.request.is_none() {
+                tenant.request.clone_from(&request);
+            }
+        }
+        Ok(read)
     }
 
     /// `GET /tenant?externalId=…`: every tenant of that name. Only a list says that there is none.
     pub async fn lookup(&self, external_id: &str, order: &Order) -> Result<Answer, VendorError> {
-        let mut url = self.url(&[]);
-        url.query_pairs_mut().append_pair("externalId", external_id);
-        let request = self.http.request(Method::GET, url);
-        let (raw, secrets) = self.send(request, order, None).await?;
+        let mut ask = ask(Operation::Lookup, "", order);
+        ask.name = external_id;
+        let (raw, secrets) = self.send(&ask, None).await?;
         if raw.status != StatusCode::OK {
             // Anything else that is no failure is no list either.
-            return match interpret(&raw, &secrets, None) {
+            return match self.interpret(&ask, &raw, &secrets) {
                 Ok(_) => Err(garbage(
                     raw.status,
                     "the vendor answered the lookup without a list".into(),
@@ -187,7 +211,13 @@ impl VendorClient {
                 Err(error) => Err(error),
             };
         }
-        let found = wire::tenants(&raw.body, external_id, &secrets).map_err(|why| {
+        let found = match self.dialect.tenants(&raw.body) {
+            Some(mapped) => {
+                mapped.and_then(|value| wire::mapped_tenants(value, external_id, &secrets))
+            }
+            None => wire::tenants(&raw.body, external_id, &secrets),
+        };
+        let found = found.map_err(|why| {
             garbage(
                 raw.status,
                 format!("the vendor answered the lookup with {why}"),
@@ -206,71 +236,115 @@ impl VendorClient {
         order: &Order,
         parameters: bool,
     ) -> Result<Answer, VendorError> {
-        self.call(
-            Method::PUT,
-            id,
-            "",
-            order,
-            Some(wire::change_body(order, parameters)),
-        )
-        .await
+        let mut ask = ask(Operation::Change, id, order);
+        ask.inputs = parameters;
+        self.call(ask).await
     }
 
     /// `PUT /tenant/{id}/disable`
     pub async fn disable(&self, id: &str, order: &Order) -> Result<Answer, VendorError> {
-        self.call(Method::PUT, id, "disable", order, None).await
+        self.call(ask(Operation::Disable, id, order)).await
     }
 
     /// `PUT /tenant/{id}/enable`
     pub async fn enable(&self, id: &str, order: &Order) -> Result<Answer, VendorError> {
-        self.call(Method::PUT, id, "enable", order, None).await
+        self.call(ask(Operation::Enable, id, order)).await
     }
 
     /// `DELETE /tenant/{id}`
     pub async fn delete(&self, id: &str, order: &Order) -> Result<Answer, VendorError> {
-        self.call(Method::DELETE, id, "", order, None).await
+        self.call(ask(Operation::Delete, id, order)).await
     }
 
-    async fn call(
-        &self,
-        method: Method,
-        id: &str,
-        action: &str,
-        order: &Order,
-        body: Option<Map<String, Value>>,
-    ) -> Result<Answer, VendorError> {
-        if !wire::usable_id(id) {
+    /// Whether the vendor has a call that asks after a request under way.
+    pub fn polls(&self) -> bool {
+        self.dialect.polls()
+    }
+
+    /// Whether a call reads the tenant first: then it is two.
+    pub fn reads_first(&self, operation: Operation) -> bool {
+        self.dialect.reads_first(operation)
+    }
+
+    /// A call about a tenant we know.
+    async fn call(&self, mut ask: Ask<'_>) -> Result<Answer, VendorError> {
+        if !wire::usable_id(ask.id) {
             return Err(local("the tenant's id cannot stand in a URL"));
         }
-        let path: Vec<&str> = [id, action].into_iter().filter(|s| !s.is_empty()).collect();
-        let mut request = self.http.request(method, self.url(&path));
-        if let Some(body) = body {
-            request = request.json(&body);
+        if self.dialect.reads_first(ask.operation) {
+            let get = Ask {
+                operation: Operation::Get,
+                ..ask.clone()
+            };
+            let read = self.read_first(&get).await;
+            // Nothing but a read was sent.
+            ask.current = match read.map_err(|e| VendorError {
+                effect: Effect::None,
+                ..e
+            })? {
+                Ok(current) => Some(current),
+                Err(other) => return Ok(other),
+            };
         }
-        let (raw, secrets) = self.send(request, order, None).await?;
-        interpret(&raw, &secrets, Some(id))
+        let (raw, secrets) = self.send(&ask, None).await?;
+        self.interpret(&ask, &raw, &secrets)
     }
 
-    /// `<base>/tenant/<segments>`, each segment encoded as one.
-    fn url(&self, segments: &[&str]) -> Url {
-        let mut path = format!("{}/tenant", self.base.path().trim_end_matches('/'));
-        for segment in segments {
-            path.push('/');
-            path.extend(utf8_percent_encode(segment, SEGMENT));
+    /// The tenant's body as it is; or the answer that there is none.
+    async fn read_first(&self, get: &Ask<'_>) -> Result<Result<Value, Answer>, VendorError> {
+        let (raw, secrets) = self.send(get, None).await?;
+        let answer = self.interpret(get, &raw, &secrets)?;
+        if matches!(answer.said, Said::Absent) {
+            return Ok(Err(answer));
         }
+        serde_json::from_slice(&raw.body)
+            .map(Ok)
+            .map_err(|_| garbage(raw.status, "the vendor's answer to a read is empty".into()))
+    }
+
+    /// The call as its dialect writes it.
+    fn request(&self, ask: &Ask<'_>) -> Result<reqwest::RequestBuilder, VendorError> {
+        let written = self.dialect.write(ask).map_err(|why| VendorError {
+            class: Class::Refused,
+            code: "Dialect".into(),
+            ..local(&format!(
+                "this cannot be said in the vendor's dialect: {why}"
+            ))
+        })?;
         let mut url = self.base.clone();
-        url.set_path(&path);
-        url
+        url.set_path(&format!(
+            "{}{}",
+            self.base.path().trim_end_matches('/'),
+            written.path
+        ));
+        if !written.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&written.query);
+        }
+        let mut headers = HeaderMap::new();
+        let http = if ask.operation == Operation::Create {
+            if let Ok(key) = HeaderValue::from_str(&ask.order.external_id) {
+                headers.insert(IDEMPOTENCY_KEY, key);
+            }
+            &self.creates
+        } else {
+            &self.http
+        };
+        headers.extend(written.headers);
+        let request = http.request(written.method, url).headers(headers);
+        Ok(match written.body {
+            Some(body) => request.json(&body),
+            None => request,
+        })
     }
 
     /// The call with its credentials, once more with a newer token where the vendor refuses one that
     /// it may have known; and what must be masked in the answer.
     async fn send(
         &self,
-        request: reqwest::RequestBuilder,
-        order: &Order,
+        ask: &Ask<'_>,
         deadline: Option<Instant>,
     ) -> Result<(Raw, Secrets), VendorError> {
+        let (request, order) = (self.request(ask)?, ask.order);
         let again = request.try_clone();
         let shown = self.auth.show().await?;
         let secrets = shown.secrets(&order.secrets);
@@ -312,6 +386,118 @@ impl VendorClient {
         shown.answered(response.status());
         receive(response, VENDOR, secrets).await
     }
+
+    /// What an answer means, for every operation but the conflict of a create.
+    fn interpret(
+        &self,
+        ask: &Ask<'_>,
+        raw: &Raw,
+        secrets: &Secrets,
+    ) -> Result<Answer, VendorError> {
+        let retry_after = retry_after(&raw.headers);
+        let answer = |said| Ok(Answer { said, retry_after });
+        match raw.status.as_u16() {
+            404 | 410 if !ask.id.is_empty() => answer(Said::Absent),
+            202 => answer(Said::Accepted(
+                self.body_tenant(ask, raw, secrets)?.map(Box::new),
+            )),
+            200..=299 => answer(match self.body_tenant(ask, raw, secrets)? {
+                Some(tenant) => Said::Tenant(Box::new(tenant)),
+                None => Said::Done,
+            }),
+            status => Err(self.refusal(status, raw, secrets)),
+        }
+    }
+
+    /// What an answer that is no success says.
+    fn refusal(&self, status: u16, raw: &Raw, secrets: &Secrets) -> VendorError {
+        let (mut class, mut effect) = classify(status);
+        let (code, said, parameters) = match self.dialect.refusal(status, &raw.body) {
+            Some((error, busy)) => {
+                if busy {
+                    (class, effect) = (Class::Busy, Effect::None);
+                }
+                wire::error_in(&error, secrets)
+            }
+            None => wire::error(&raw.body, content_type(raw), secrets),
+        };
+        let hint = if raw.status.is_redirection() {
+            "; redirects are not followed"
+        } else {
+            ""
+        };
+        let said = if said.is_empty() || raw.body.is_empty() {
+            String::new()
+        } else {
+            format!(": {said}")
+        };
+        VendorError {
+            class,
+            effect,
+            retry_after: retry_after(&raw.headers),
+            status: Some(status),
+            code,
+            message: format!("the vendor answered {}{said}{hint}", raw.status),
+            parameters,
+        }
+    }
+
+    /// The tenant in a successful answer; `None` for an empty body.
+    fn body_tenant(
+        &self,
+        ask: &Ask<'_>,
+        raw: &Raw,
+        secrets: &Secrets,
+    ) -> Result<Option<Tenant>, VendorError> {
+        if raw.body.trim_ascii().is_empty() {
+            return Ok(None);
+        }
+        let mut tenant = self.tenant(ask.operation, raw, secrets).map_err(|why| {
+            let kind = content_type(raw);
+            let why = if kind.contains("html") {
+                "an HTML page".to_owned()
+            } else {
+                why
+            };
+            garbage(
+                raw.status,
+                format!("the vendor answered {} with {why}", raw.status),
+            )
+        })?;
+        match ask.id {
+            "" if tenant.id.is_empty() => return Ok(None),
+            "" => {}
+            known if tenant.id.is_empty() => known.clone_into(&mut tenant.id),
+            known if tenant.id != known => {
+                return Err(garbage(
+                    raw.status,
+                    "the vendor answered with another tenant".into(),
+                ));
+            }
+            _ => {}
+        }
+        Ok(Some(tenant))
+    }
+
+    fn tenant(&self, operation: Operation, raw: &Raw, secrets: &Secrets) -> Result<Tenant, String> {
+        match self.dialect.tenant(operation, &raw.body) {
+            Some(mapped) => mapped.and_then(|value| wire::mapped_tenant(value, secrets)),
+            None => wire::tenant(&raw.body, secrets),
+        }
+    }
+}
+
+/// What is asked about a tenant, or of the vendor where there is no id.
+fn ask<'a>(operation: Operation, id: &'a str, order: &'a Order) -> Ask<'a> {
+    Ask {
+        operation,
+        id,
+        name: &order.external_id,
+        token: None,
+        order,
+        inputs: false,
+        current: None,
+    }
 }
 
 /// Reads an answer's body, up to a limit. `who` answers, as messages name it.
@@ -352,81 +538,6 @@ fn effect_of(status: StatusCode) -> Effect {
     } else {
         classify(status.as_u16()).1
     }
-}
-
-/// What an answer means, for every operation but the conflict of a create. `known` is the id asked
-/// for; without it the call was a create.
-fn interpret(raw: &Raw, secrets: &Secrets, known: Option<&str>) -> Result<Answer, VendorError> {
-    let retry_after = retry_after(&raw.headers);
-    let answer = |said| Ok(Answer { said, retry_after });
-    match raw.status.as_u16() {
-        404 | 410 if known.is_some() => answer(Said::Absent),
-        202 => answer(Said::Accepted(
-            body_tenant(raw, secrets, known)?.map(Box::new),
-        )),
-        200..=299 => answer(match body_tenant(raw, secrets, known)? {
-            Some(tenant) => Said::Tenant(Box::new(tenant)),
-            None => Said::Done,
-        }),
-        status => {
-            let (class, effect) = classify(status);
-            let (code, said, parameters) = wire::error(&raw.body, content_type(raw), secrets);
-            let hint = if raw.status.is_redirection() {
-                "; redirects are not followed"
-            } else {
-                ""
-            };
-            let said = if said.is_empty() || raw.body.is_empty() {
-                String::new()
-            } else {
-                format!(": {said}")
-            };
-            Err(VendorError {
-                class,
-                effect,
-                retry_after,
-                status: Some(status),
-                code,
-                message: format!("the vendor answered {}{said}{hint}", raw.status),
-                parameters,
-            })
-        }
-    }
-}
-
-/// The tenant in a successful answer; `None` for an empty body.
-fn body_tenant(
-    raw: &Raw,
-    secrets: &Secrets,
-    known: Option<&str>,
-) -> Result<Option<super::Tenant>, VendorError> {
-    if raw.body.trim_ascii().is_empty() {
-        return Ok(None);
-    }
-    let mut tenant = wire::tenant(&raw.body, secrets).map_err(|why| {
-        let kind = content_type(raw);
-        let why = if kind.contains("html") {
-            "an HTML page".to_owned()
-        } else {
-            why
-        };
-        garbage(
-            raw.status,
-            format!("the vendor answered {} with {why}", raw.status),
-        )
-    })?;
-    match known {
-        Some(known) if tenant.id.is_empty() => known.clone_into(&mut tenant.id),
-        Some(known) if tenant.id != known => {
-            return Err(garbage(
-                raw.status,
-                "the vendor answered with another tenant".into(),
-            ));
-        }
-        None if tenant.id.is_empty() => return Ok(None),
-        Some(_) | None => {}
-    }
-    Ok(Some(tenant))
 }
 
 fn garbage(status: StatusCode, message: String) -> VendorError {

@@ -5,6 +5,7 @@ pub mod budget;
 pub mod certificate;
 pub mod client;
 pub mod deletes;
+pub mod dialect;
 pub mod error;
 pub mod guard;
 pub mod oauth;
@@ -41,6 +42,8 @@ pub struct Tenant {
     pub sensitive: BTreeMap<String, SecretString>,
     /// The current fulfillment request at the vendor, where it tells.
     pub request: Option<Fulfillment>,
+    /// The vendor's token of an operation that is not done, where it gives one.
+    pub operation: Option<String>,
 }
 
 impl Tenant {
@@ -167,6 +170,8 @@ pub enum Operation {
     Create,
     /// `GET /tenant/{id}`
     Get,
+    /// How a request under way goes on, where the vendor's dialect has a call for it.
+    Poll,
     /// `GET /tenant?externalId=…`
     Lookup,
     /// `PUT /tenant/{id}`
@@ -185,6 +190,7 @@ impl Operation {
         match self {
             Self::Create => "create",
             Self::Get => "get",
+            Self::Poll => "poll",
             Self::Lookup => "lookup",
             Self::Change => "change",
             Self::Disable => "disable",

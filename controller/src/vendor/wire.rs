@@ -70,6 +70,7 @@ struct WireTenant {
     parameters: Option<Map<String, Value>>,
     #[serde(default)]
     sensitive: Option<Vec<String>>,
+    operation: Option<String>,
     request: Option<WireRequest>,
 }
 
@@ -92,11 +93,38 @@ pub fn tenant(body: &[u8], secrets: &Secrets) -> Result<Tenant, String> {
     read(wire, secrets)
 }
 
+/// Reads a tenant that a dialect has put into the canonical form.
+pub fn mapped_tenant(value: Value, secrets: &Secrets) -> Result<Tenant, String> {
+    read(mapped(value, secrets)?, secrets)
+}
+
+fn mapped<T: serde::de::DeserializeOwned>(value: Value, secrets: &Secrets) -> Result<T, String> {
+    serde_json::from_value(value)
+        .map_err(|e| secrets.clean(&format!("what its dialect makes no tenant of: {e}"), SHOWN))
+}
+
 /// Reads the answer to a lookup. Who does not filter answers with others too: only those of the name
 /// count, and one that does not say its name makes the whole list useless.
 pub fn tenants(body: &[u8], external_id: &str, secrets: &Secrets) -> Result<Vec<Tenant>, String> {
-    let wire: Vec<WireTenant> = serde_json::from_slice(body)
+    let wire = serde_json::from_slice(body)
         .map_err(|e| secrets.clean(&format!("not a list of tenants in JSON: {e}"), SHOWN))?;
+    named(wire, external_id, secrets)
+}
+
+/// Reads such an answer that a dialect has put into the canonical form.
+pub fn mapped_tenants(
+    value: Value,
+    external_id: &str,
+    secrets: &Secrets,
+) -> Result<Vec<Tenant>, String> {
+    named(mapped(value, secrets)?, external_id, secrets)
+}
+
+fn named(
+    wire: Vec<WireTenant>,
+    external_id: &str,
+    secrets: &Secrets,
+) -> Result<Vec<Tenant>, String> {
     let mut found = Vec::new();
     for one in wire {
         let tenant = read(one, secrets)?;
@@ -131,6 +159,10 @@ fn read(wire: WireTenant, secrets: &Secrets) -> Result<Tenant, String> {
         status: status(wire.status.as_deref()),
         limits: wire.limits.map(|wire| limits(wire, secrets)),
         request: wire.request.map(|request| fulfillment(&request, secrets)),
+        operation: wire
+            .operation
+            .map(|token| secrets.clean(&token, ID_BYTES))
+            .filter(|token| !token.is_empty()),
         ..Tenant::default()
     };
     for (name, value) in wire.parameters.unwrap_or_default() {
@@ -244,7 +276,12 @@ pub fn error(
         };
         return (String::new(), said, Vec::new());
     };
-    let error = value.get("error").unwrap_or(&value);
+    error_in(&value, secrets)
+}
+
+/// What an error says that is in JSON.
+pub fn error_in(value: &Value, secrets: &Secrets) -> (String, String, Vec<ParameterError>) {
+    let error = value.get("error").unwrap_or(value);
     let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default();
     let message = error.as_str().unwrap_or_else(|| text("message"));
     let message = if message.is_empty() {

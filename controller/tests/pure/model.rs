@@ -459,5 +459,6 @@ pub(crate) fn request(
         attempts: 1,
         started_at: None,
         finished_at: None,
+        operation: None,
     }
 }

@@ -1,0 +1,239 @@
+//! How an answer is read: into the canonical form, which has one reader.
+
+use std::collections::BTreeMap;
+
+use fulfillment_crds::{AnswerMap, ErrorMap, RequestWord, StatusWord};
+use serde_json::{Map, Value, json};
+
+use super::expression::{Expression, Fails, Names};
+
+/// How the answers to one call are read.
+#[derive(Debug)]
+pub(super) struct Reader {
+    tenant: Option<Expression>,
+    /// By the canonical field.
+    fields: BTreeMap<&'static str, Expression>,
+    status_words: BTreeMap<String, StatusWord>,
+    request_words: BTreeMap<String, RequestWord>,
+}
+
+/// The fields of the request in an answer, and where they stand canonically.
+const REQUEST: [(&str, &str); 3] = [
+    ("requestStatus", "status"),
+    ("requestReason", "reason"),
+    ("parameterErrors", "parameterErrors"),
+];
+
+impl Reader {
+    /// Compiles what a dialect says of answers; what the call itself does not say, all calls do.
+    pub(super) fn new(
+        own: Option<(&str, &AnswerMap)>,
+        all: Option<&AnswerMap>,
+        status_words: &BTreeMap<String, StatusWord>,
+        request_words: &BTreeMap<String, RequestWord>,
+    ) -> Result<Self, String> {
+        let mut reader = Self {
+            tenant: None,
+            fields: BTreeMap::new(),
+            status_words: status_words.clone(),
+            request_words: request_words.clone(),
+        };
+        let all = all.map(|all| ("dialect.answer", all));
+        for (at, map) in all.into_iter().chain(own) {
+            for (name, source) in sources(map) {
+                let Some(source) = source else { continue };
+                let expression = Expression::new(&format!("{at}.{name}"), source, &["answer"])?;
+                if name == "tenant" {
+                    reader.tenant = Some(expression);
+                } else {
+                    reader.fields.insert(name, expression);
+                }
+            }
+        }
+        Ok(reader)
+    }
+
+    /// The tenant in a body, in canonical form.
+    pub(super) fn tenant(&self, body: Value) -> Result<Value, String> {
+        let answer = match self.whole(&body)? {
+            Some(answer) => answer,
+            None => body,
+        };
+        self.canonical(answer)
+    }
+
+    /// The tenants in the answer to a lookup, each in canonical form.
+    pub(super) fn tenants(&self, body: Value) -> Result<Value, String> {
+        let list = match self.whole(&body)? {
+            Some(list) => list,
+            None => body,
+        };
+        let Value::Array(list) = list else {
+            return Err("no list of tenants".into());
+        };
+        let tenants: Result<Vec<Value>, String> =
+            list.into_iter().map(|one| self.canonical(one)).collect();
+        tenants.map(Value::Array)
+    }
+
+    fn whole(&self, body: &Value) -> Result<Option<Value>, String> {
+        let Some(expression) = &self.tenant else {
+            return Ok(None);
+        };
+        let names = Names::from([("answer", body.clone())]);
+        expression.value(&names).map(Some).map_err(Fails::told)
+    }
+
+    fn canonical(&self, answer: Value) -> Result<Value, String> {
+        let names = Names::from([("answer", answer)]);
+        let answer = &names["answer"];
+        let mut tenant = Map::new();
+        for field in [
+            "id",
+            "externalId",
+            "status",
+            "limits",
+            "parameters",
+            "sensitive",
+            "operation",
+        ] {
+            let value = self.field(field, &names, answer.get(field))?;
+            tenant.insert(field.into(), value);
+        }
+        let said = answer.get("request");
+        let mut request = Map::new();
+        for (field, canonical) in REQUEST {
+            let value = self.field(field, &names, said.and_then(|r| r.get(canonical)))?;
+            request.insert(canonical.into(), value);
+        }
+        let word = |value: &Value| text(value).unwrap_or_default();
+        if let Some(status) = self.status_words.get(&word(&tenant["status"])) {
+            tenant.insert("status".into(), json!(status));
+        } else if let Some(text) = text(&tenant["status"]) {
+            tenant.insert("status".into(), text.into());
+        }
+        if let Some(status) = self.request_words.get(&word(&request["status"])) {
+            request.insert("status".into(), json!(status));
+        } else if let Some(text) = text(&request["status"]) {
+            request.insert("status".into(), text.into());
+        }
+        if !request["status"].is_null() {
+            tenant.insert("request".into(), Value::Object(request));
+        }
+        Ok(Value::Object(tenant))
+    }
+
+    fn field(
+        &self,
+        field: &str,
+        names: &Names,
+        canonical: Option<&Value>,
+    ) -> Result<Value, String> {
+        let Some(expression) = self.fields.get(field) else {
+            return Ok(canonical.cloned().unwrap_or(Value::Null));
+        };
+        let value = match expression.value(names) {
+            Ok(value) => value,
+            Err(Fails::Missing(_)) => Value::Null,
+            Err(Fails::Wrong(why)) => return Err(why),
+        };
+        let fits = match field {
+            "limits" | "parameters" | "parameterErrors" => value.is_object(),
+            "sensitive" => value.is_array(),
+            _ => text(&value).is_some(),
+        };
+        if fits || value.is_null() {
+            Ok(value)
+        } else {
+            Err(format!(
+                "{} gives a value of another kind than it should",
+                expression.at()
+            ))
+        }
+    }
+}
+
+fn sources(map: &AnswerMap) -> [(&'static str, Option<&String>); 11] {
+    [
+        ("tenant", map.tenant.as_ref()),
+        ("id", map.id.as_ref()),
+        ("externalId", map.external_id.as_ref()),
+        ("status", map.status.as_ref()),
+        ("limits", map.limits.as_ref()),
+        ("parameters", map.parameters.as_ref()),
+        ("sensitive", map.sensitive.as_ref()),
+        ("operation", map.operation.as_ref()),
+        ("requestStatus", map.request_status.as_ref()),
+        ("requestReason", map.request_reason.as_ref()),
+        ("parameterErrors", map.parameter_errors.as_ref()),
+    ]
+}
+
+/// A word, whatever JSON has it as.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// How the bodies of refusals are read.
+#[derive(Debug)]
+pub(super) struct Refusals {
+    fields: BTreeMap<&'static str, Expression>,
+    busy: Option<Expression>,
+}
+
+impl Refusals {
+    /// Compiles what a dialect says of refusals.
+    pub(super) fn new(map: &ErrorMap) -> Result<Self, String> {
+        let expression = |name: &str, source: &Option<String>| {
+            let at = format!("dialect.error.{name}");
+            source
+                .as_ref()
+                .map(|source| Expression::new(&at, source, &["answer", "status"]))
+                .transpose()
+        };
+        let mut fields = BTreeMap::new();
+        for (name, source) in [
+            ("code", &map.code),
+            ("message", &map.message),
+            ("parameters", &map.parameters),
+        ] {
+            if let Some(expression) = expression(name, source)? {
+                fields.insert(name, expression);
+            }
+        }
+        Ok(Self {
+            fields,
+            busy: expression("busy", &map.busy)?,
+        })
+    }
+
+    /// The refusal in canonical form, and whether the vendor is only busy. What cannot be read is
+    /// left as it is: a refusal is never worse than its status.
+    pub(super) fn read(&self, status: u16, body: Value) -> (Value, bool) {
+        let names = Names::from([("answer", body), ("status", status.into())]);
+        let body = &names["answer"];
+        let said = body.get("error").filter(|e| e.is_object()).unwrap_or(body);
+        let mut error = Map::new();
+        for field in ["code", "message", "parameters"] {
+            let value = match self.fields.get(field) {
+                Some(expression) => expression.value(&names).unwrap_or(Value::Null),
+                None => said.get(field).cloned().unwrap_or(Value::Null),
+            };
+            let value = match (field, text(&value)) {
+                ("code" | "message", Some(text)) => text.into(),
+                _ => value,
+            };
+            error.insert(field.into(), value);
+        }
+        if error["message"].is_null() {
+            error.insert("message".into(), body.to_string().into());
+        }
+        let busy = self.busy.as_ref().map(|busy| busy.value(&names));
+        let busy = busy == Some(Ok(Value::Bool(true)));
+        (json!({"error": error}), busy)
+    }
+}

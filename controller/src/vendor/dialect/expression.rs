@@ -1,0 +1,471 @@
+//! One expression of a dialect: compiled once, its names checked, its cost bounded. What goes wrong is
+//! said without any value, as a value may be a secret.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, OnceLock},
+};
+
+use cel::{
+    Context, Env, ExecutionError, Program, Value as Cel,
+    common::ast::{EntryExpr, Expr, IdedExpr},
+    objects::{Key, Map as CelMap, OptionalValue},
+};
+use serde_json::{Map, Value};
+
+/// The most values an expression can look at, and give.
+const VALUES: usize = 16 * 1024;
+/// The most bytes of text an expression can give.
+const BYTES: usize = 256 * 1024;
+/// The most times an expression can join things with +.
+const JOINS: usize = 64;
+/// How deep an expression can be nested.
+const DEPTH: usize = 40;
+const TOO_DEEP: &str = "it is nested too deep";
+/// What a parser needs of stack, whatever it is given, in bytes: it calls itself for what is nested,
+/// and finds out late that there is too much.
+const STACK: usize = 64 * 1024 * 1024;
+
+/// A compiled expression, and where in the connection it stands.
+pub(super) struct Expression {
+    at: String,
+    program: Program,
+}
+
+impl std::fmt::Debug for Expression {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Expression").field(&self.at).finish()
+    }
+}
+
+/// Why an expression has no value.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Fails {
+    /// It looks for a key that is not there.
+    Missing(String),
+    /// Anything else.
+    Wrong(String),
+}
+
+impl Fails {
+    /// What to tell, whatever it is.
+    pub(super) fn told(self) -> String {
+        match self {
+            Self::Missing(what) | Self::Wrong(what) => what,
+        }
+    }
+}
+
+/// The values an expression can name.
+pub(super) type Names = BTreeMap<&'static str, Value>;
+
+fn environment() -> Arc<Env> {
+    static ENVIRONMENT: OnceLock<Arc<Env>> = OnceLock::new();
+    Arc::clone(ENVIRONMENT.get_or_init(|| Arc::new(Env::stdlib())))
+}
+
+impl Expression {
+    /// Compiles an expression that may use these names; `at` is where it stands, for messages.
+    pub(super) fn new(at: &str, source: &str, names: &[&str]) -> Result<Self, String> {
+        if brackets(source) > DEPTH {
+            return Err(format!("{at}: {TOO_DEEP}"));
+        }
+        let thread = std::thread::Builder::new().stack_size(STACK);
+        std::thread::scope(|scope| {
+            let compiled = thread.spawn_scoped(scope, || Self::compile(at, source, names));
+            compiled
+                .ok()
+                .and_then(|thread| thread.join().ok())
+                .unwrap_or_else(|| Err(format!("{at} cannot be compiled")))
+        })
+    }
+
+    fn compile(at: &str, source: &str, names: &[&str]) -> Result<Self, String> {
+        let program = environment().compile(source).map_err(|errors| {
+            let first = errors.errors.first();
+            first.map_or_else(
+                || format!("{at} is no expression"),
+                |e| {
+                    let (line, column) = e.pos;
+                    let said = e.msg.lines().next().unwrap_or_default();
+                    format!("{at}, line {line}, column {column}: {said}")
+                },
+            )
+        })?;
+        let mut walk = Walk::default();
+        walk.over(program.expression(), false, 0)
+            .map_err(|why| format!("{at}: {why}"))?;
+        let references = program.references();
+        let mut used = references.variables();
+        used.sort_unstable();
+        for name in used {
+            let known = names.contains(&name) || walk.own.contains(name) || is_type(name);
+            if !known {
+                return Err(format!(
+                    "{at} uses {name}, which is not known there: it can use {}",
+                    names.join(", ")
+                ));
+            }
+        }
+        let mut functions = references.functions();
+        functions.sort_unstable();
+        if let Some(unknown) = functions.into_iter().find(|name| !is_function(name)) {
+            return Err(format!(
+                "{at} uses the function {unknown}, which CEL does not have"
+            ));
+        }
+        Ok(Self {
+            at: at.to_owned(),
+            program,
+        })
+    }
+
+    /// Whether it uses a name.
+    pub(super) fn uses(&self, name: &str) -> bool {
+        self.program.references().has_variable(name)
+    }
+
+    /// Its value as JSON.
+    pub(super) fn value(&self, names: &Names) -> Result<Value, Fails> {
+        let mut context = Context::with_env(environment());
+        let mut left = VALUES;
+        for (name, value) in names {
+            if self.uses(name) {
+                let value = to_cel(value, &mut left).ok_or_else(|| {
+                    Fails::Wrong(format!("{}: {name} is too large to look at", self.at))
+                })?;
+                context.add_variable_from_value(*name, value);
+            }
+        }
+        let value = self
+            .program
+            .execute(&context)
+            .map_err(|e| self.failed(&e))?;
+        let mut left = Left {
+            values: VALUES,
+            bytes: BYTES,
+        };
+        to_json(&value, &mut left).ok_or_else(|| {
+            Fails::Wrong(format!(
+                "{} gives what cannot stand in JSON, or too much",
+                self.at
+            ))
+        })
+    }
+
+    /// Where it stands.
+    pub(super) fn at(&self) -> &str {
+        &self.at
+    }
+
+    fn failed(&self, error: &ExecutionError) -> Fails {
+        let at = &self.at;
+        match error {
+            ExecutionError::NoSuchKey(key) => Fails::Missing(format!("{at}: there is no {key}")),
+            ExecutionError::NoSuchOverload(overload) => Fails::Wrong(format!("{at}: {overload}")),
+            ExecutionError::UndeclaredReference(name) => {
+                Fails::Wrong(format!("{at}: {name} is not known"))
+            }
+            ExecutionError::IndexOutOfBounds(_) => {
+                Fails::Missing(format!("{at}: the list has no such place"))
+            }
+            ExecutionError::FunctionError { function, .. } => {
+                Fails::Wrong(format!("{at}: {function} cannot be done with this value"))
+            }
+            _ => Fails::Wrong(format!("{at} has no value here")),
+        }
+    }
+}
+
+/// A look over a whole expression: the names it declares itself, and what it costs at most.
+#[derive(Default)]
+struct Walk {
+    own: HashSet<String>,
+    joins: usize,
+}
+
+impl Walk {
+    fn over(&mut self, expression: &IdedExpr, inside: bool, depth: usize) -> Result<(), String> {
+        if depth > DEPTH {
+            return Err(TOO_DEEP.into());
+        }
+        let depth = depth + 1;
+        match &expression.expr {
+            Expr::Call(call) => {
+                if call.func_name == "_+_" {
+                    self.joins += 1;
+                    if inside && !is_macro_step(call) {
+                        return Err("+ cannot stand inside map, filter, all or exists".into());
+                    }
+                    if self.joins > JOINS {
+                        return Err(format!("+ can be used {JOINS} times at most"));
+                    }
+                }
+                for part in call.target.iter().map(|t| &**t).chain(&call.args) {
+                    self.over(part, inside, depth)?;
+                }
+            }
+            Expr::Comprehension(c) => {
+                if inside {
+                    return Err(
+                        "map, filter, all and exists cannot stand inside one another".into(),
+                    );
+                }
+                self.own.extend([c.iter_var.clone(), c.accu_var.clone()]);
+                self.own.extend(c.iter_var2.clone());
+                for part in [
+                    &c.iter_range,
+                    &c.accu_init,
+                    &c.loop_cond,
+                    &c.loop_step,
+                    &c.result,
+                ] {
+                    self.over(part, true, depth)?;
+                }
+            }
+            Expr::List(list) => {
+                for part in &list.elements {
+                    self.over(part, inside, depth)?;
+                }
+            }
+            Expr::Map(map) => {
+                for entry in &map.entries {
+                    self.entry(&entry.expr, inside, depth)?;
+                }
+            }
+            Expr::Struct(made) => {
+                for entry in &made.entries {
+                    self.entry(&entry.expr, inside, depth)?;
+                }
+            }
+            Expr::Select(select) => self.over(&select.operand, inside, depth)?,
+            Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => {}
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: &EntryExpr, inside: bool, depth: usize) -> Result<(), String> {
+        match entry {
+            EntryExpr::StructField(field) => self.over(&field.value, inside, depth),
+            EntryExpr::MapEntry(entry) => {
+                self.over(&entry.key, inside, depth)?;
+                self.over(&entry.value, inside, depth)
+            }
+        }
+    }
+}
+
+/// How deep the brackets of a text are nested at most, those in quotes included.
+fn brackets(source: &str) -> usize {
+    let (mut depth, mut most) = (0usize, 0);
+    for c in source.chars() {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(depth);
+    }
+    most
+}
+
+/// The macros collect by adding a list of one to what they have.
+fn is_macro_step(call: &cel::common::ast::CallExpr) -> bool {
+    match call.args.first().map(|first| &first.expr) {
+        Some(Expr::Ident(name)) => name.starts_with('@'),
+        _ => false,
+    }
+}
+
+fn is_type(name: &str) -> bool {
+    matches!(
+        name,
+        "int"
+            | "uint"
+            | "double"
+            | "bool"
+            | "string"
+            | "bytes"
+            | "list"
+            | "map"
+            | "type"
+            | "null_type"
+            | "optional"
+    )
+}
+
+/// Whether CEL has the function: what is there cannot be declared again.
+fn is_function(name: &str) -> bool {
+    let operator = !name.chars().next().is_some_and(char::is_alphabetic);
+    operator || {
+        let mut probe = Context::with_env(environment());
+        probe.add_function(name, |n: i64| n).is_err()
+            || probe
+                .add_function(&format!("optional.{name}"), |n: i64| n)
+                .is_err()
+    }
+}
+
+fn to_cel(value: &Value, left: &mut usize) -> Option<Cel> {
+    *left = left.checked_sub(1)?;
+    Some(match value {
+        Value::Null => Cel::Null,
+        Value::Bool(yes) => Cel::Bool(*yes),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(n), _) => Cel::Int(n),
+            (None, Some(n)) => Cel::UInt(n),
+            (None, None) => Cel::Float(number.as_f64()?),
+        },
+        Value::String(text) => Cel::String(Arc::new(text.clone())),
+        Value::Array(list) => {
+            let list: Option<Vec<Cel>> = list.iter().map(|v| to_cel(v, left)).collect();
+            Cel::List(Arc::new(list?))
+        }
+        Value::Object(object) => {
+            let map: Option<HashMap<Key, Cel>> = object
+                .iter()
+                .map(|(key, v)| Some((Key::String(Arc::new(key.clone())), to_cel(v, left)?)))
+                .collect();
+            Cel::Map(CelMap {
+                map: Arc::new(map?),
+            })
+        }
+    })
+}
+
+struct Left {
+    values: usize,
+    bytes: usize,
+}
+
+fn to_json(value: &Cel, left: &mut Left) -> Option<Value> {
+    left.values = left.values.checked_sub(1)?;
+    Some(match value {
+        Cel::Null => Value::Null,
+        Cel::Bool(yes) => Value::Bool(*yes),
+        Cel::Int(n) => (*n).into(),
+        Cel::UInt(n) => (*n).into(),
+        Cel::Float(n) => serde_json::Number::from_f64(*n)?.into(),
+        Cel::String(text) => {
+            left.bytes = left.bytes.checked_sub(text.len())?;
+            Value::String(text.to_string())
+        }
+        Cel::List(list) => {
+            let list: Option<Vec<Value>> = list.iter().map(|v| to_json(v, left)).collect();
+            Value::Array(list?)
+        }
+        Cel::Map(map) => {
+            let mut object = Map::new();
+            for (key, v) in map.map.iter() {
+                let key = match key {
+                    Key::String(text) => text.to_string(),
+                    Key::Int(n) => n.to_string(),
+                    Key::Uint(n) => n.to_string(),
+                    Key::Bool(yes) => yes.to_string(),
+                };
+                left.bytes = left.bytes.checked_sub(key.len())?;
+                object.insert(key, to_json(v, left)?);
+            }
+            Value::Object(object)
+        }
+        Cel::Opaque(opaque) => match opaque.downcast_ref::<OptionalValue>()?.value() {
+            Some(value) => to_json(value, left)?,
+            None => Value::Null,
+        },
+        Cel::Bytes(_) | Cel::Function(..) | Cel::Struct(_) => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn value(source: &str, answer: Value) -> Result<Value, Fails> {
+        Expression::new("here", source, &["answer"])
+            .unwrap()
+            .value(&Names::from([("answer", answer)]))
+    }
+
+    #[test]
+    fn it_gives_json() {
+        let answer = json!({"a": {"n": 10, "f": 1.5, "list": [1, 2]}, "s": "x"});
+        for (source, expected) in [
+            ("answer.a.n", json!(10)),
+            ("string(answer.a.n)", json!("10")),
+            (
+                "{'limit': string(answer.a.n), 'b': answer.s == 'x'}",
+                json!({"limit": "10", "b": true}),
+            ),
+            ("has(answer.no) ? answer.no : null", json!(null)),
+            ("answer.?no.orValue('d')", json!("d")),
+            ("answer.?s", json!("x")),
+            ("answer.?no", json!(null)),
+            ("answer.a.list.map(x, x * 2)", json!([2, 4])),
+            ("answer.a.list.filter(x, x > 1)", json!([2])),
+            ("answer.a.f + 1.0", json!(2.5)),
+            ("'a' in answer", json!(true)),
+        ] {
+            assert_eq!(value(source, answer.clone()).unwrap(), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn a_missing_key_is_told_from_what_is_wrong() {
+        let secret = json!({"s": "hush-hush", "n": 1});
+        let missing = value("answer.tenantId", secret.clone());
+        assert_eq!(
+            missing,
+            Err(Fails::Missing("here: there is no tenantId".into()))
+        );
+        for wrong in [
+            "answer.s + answer.n",
+            "int(answer.s)",
+            "answer.s > answer.n",
+            "answer.n / 0",
+        ] {
+            let Err(Fails::Wrong(said)) = value(wrong, secret.clone()) else {
+                panic!("{wrong}");
+            };
+            assert!(said.starts_with("here") && !said.contains("hush"), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_text_is_said_with_its_place() {
+        let said = |source: &str| Expression::new("dialect.get.path", source, &["id"]).unwrap_err();
+        assert!(
+            said("id +").starts_with("dialect.get.path, line 1, column "),
+            "{}",
+            said("id +")
+        );
+        assert_eq!(
+            said("tennant.id"),
+            "dialect.get.path uses tennant, which is not known there: it can use id"
+        );
+        assert_eq!(
+            said("id.lowercase()"),
+            "dialect.get.path uses the function lowercase, which CEL does not have"
+        );
+    }
+
+    #[test]
+    fn no_expression_costs_more_than_a_little() {
+        let refused = |source: &str| Expression::new("here", source, &["answer"]).unwrap_err();
+        refused("answer.map(x, answer.map(y, y))");
+        refused("[[answer].map(x, x)].map(y, y)");
+        refused("answer.map(x, x + x)");
+        refused(&vec!["answer"; 100].join(" + "));
+        refused(&format!("{}1{}", "(".repeat(2000), ")".repeat(2000)));
+        refused(&format!("{}1{}", "[".repeat(2000), "]".repeat(2000)));
+        refused(&format!("answer{}", ".a".repeat(4000)));
+        refused(&"answer ? answer : ".repeat(400));
+        refused(&format!("{}answer", "answer ? answer : ".repeat(400)));
+        let _ = Expression::new("here", &format!("{}true", "!".repeat(8000)), &[]);
+        let _ = Expression::new("here", &format!("{}1", "-".repeat(8000)), &[]);
+        let many = Value::Array(vec![json!(1); VALUES + 1]);
+        assert!(value("answer.size()", many).is_err());
+        let long = json!(vec!["x".repeat(1000); 300]);
+        assert!(value("answer", long).is_err());
+    }
+}

@@ -1,0 +1,137 @@
+//! What a vendor's API says in other words than the canonical one: how its calls are written and its
+//! answers read. Compiled from the connection, once.
+
+mod answer;
+mod call;
+mod expression;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use fulfillment_crds as spec;
+use serde_json::Value;
+
+use super::Operation;
+use answer::{Reader, Refusals};
+use call::Call;
+pub use call::{Ask, Written};
+
+/// Every call there is.
+const OPERATIONS: [Operation; 8] = [
+    Operation::Create,
+    Operation::Get,
+    Operation::Poll,
+    Operation::Lookup,
+    Operation::Change,
+    Operation::Disable,
+    Operation::Enable,
+    Operation::Delete,
+];
+
+/// A compiled dialect.
+#[derive(Debug)]
+pub struct Dialect {
+    calls: BTreeMap<Operation, Call>,
+    readers: BTreeMap<Operation, Reader>,
+    refusals: Option<Refusals>,
+    polls: bool,
+}
+
+impl Dialect {
+    /// Compiles a dialect; none is the canonical one.
+    ///
+    /// # Errors
+    ///
+    /// Names the field of the connection whose expression is wrong, and the place in it.
+    pub fn new(spec: Option<&spec::Dialect>) -> Result<Self, String> {
+        let mut dialect = Self {
+            calls: BTreeMap::new(),
+            readers: BTreeMap::new(),
+            refusals: None,
+            polls: false,
+        };
+        for operation in OPERATIONS {
+            let own = spec.and_then(|spec| own(spec, operation));
+            let at = format!("dialect.{}", operation.as_str());
+            let call = match own {
+                Some(own) => Call::new(operation, &at, own)?,
+                None => Call::canonical(operation),
+            };
+            dialect.calls.insert(operation, call);
+            let Some(spec) = spec else { continue };
+            let at = format!("{at}.answer");
+            let answer = own.and_then(|own| own.answer.as_ref());
+            let all = spec.answer.as_ref();
+            let (status, request) = (&spec.status_words, &spec.request_words);
+            let mapped = all.is_some() || answer.is_some();
+            if mapped || !status.is_empty() || !request.is_empty() {
+                let own = answer.map(|answer| (at.as_str(), answer));
+                let reader = Reader::new(own, all, status, request)?;
+                dialect.readers.insert(operation, reader);
+            }
+        }
+        if let Some(spec) = spec {
+            dialect.polls = spec.poll.is_some();
+            dialect.refusals = spec.error.as_ref().map(Refusals::new).transpose()?;
+        }
+        Ok(dialect)
+    }
+
+    /// Whether there is a call that asks after a request under way.
+    pub fn polls(&self) -> bool {
+        self.polls
+    }
+
+    /// Whether a call needs the tenant's body as it is now.
+    pub fn reads_first(&self, operation: Operation) -> bool {
+        self.calls[&operation].reads_first()
+    }
+
+    /// Writes a call.
+    ///
+    /// # Errors
+    ///
+    /// Says what of the connection cannot be written for this Subscription.
+    pub fn write(&self, ask: &Ask<'_>) -> Result<Written, String> {
+        self.calls[&ask.operation].write(ask)
+    }
+
+    /// The tenant in the body of an answer, in canonical form; `None`: it is canonical as it is.
+    pub(super) fn tenant(
+        &self,
+        operation: Operation,
+        body: &[u8],
+    ) -> Option<Result<Value, String>> {
+        let reader = self.readers.get(&operation)?;
+        let body = serde_json::from_slice(body).ok()?;
+        Some(reader.tenant(body))
+    }
+
+    /// The tenants in the answer to a lookup, in canonical form.
+    pub(super) fn tenants(&self, body: &[u8]) -> Option<Result<Value, String>> {
+        let reader = self.readers.get(&Operation::Lookup)?;
+        let body = serde_json::from_slice(body).ok()?;
+        Some(reader.tenants(body))
+    }
+
+    /// A refusal in canonical form, and whether the vendor is only busy.
+    pub(super) fn refusal(&self, status: u16, body: &[u8]) -> Option<(Value, bool)> {
+        let refusals = self.refusals.as_ref()?;
+        let body = serde_json::from_slice(body).ok()?;
+        Some(refusals.read(status, body))
+    }
+}
+
+fn own(spec: &spec::Dialect, operation: Operation) -> Option<&spec::Call> {
+    match operation {
+        Operation::Create => spec.create.as_ref(),
+        Operation::Get => spec.get.as_ref(),
+        Operation::Poll => spec.poll.as_ref(),
+        Operation::Lookup => spec.lookup.as_ref(),
+        Operation::Change => spec.change.as_ref(),
+        Operation::Disable => spec.disable.as_ref(),
+        Operation::Enable => spec.enable.as_ref(),
+        Operation::Delete => spec.delete.as_ref(),
+    }
+}

@@ -1,0 +1,257 @@
+//! Dialects as the connection has them: what is written, what is read, what is refused.
+
+use fulfillment_crds as spec;
+use secrecy::SecretString;
+use serde_json::json;
+
+use super::*;
+use crate::vendor::{Order, text::Secrets, wire};
+
+fn dialect(yaml: serde_json::Value) -> Dialect {
+    let spec: spec::Dialect = serde_json::from_value(yaml).unwrap();
+    Dialect::new(Some(&spec)).unwrap()
+}
+
+fn refused(yaml: serde_json::Value) -> String {
+    let spec: spec::Dialect = serde_json::from_value(yaml).unwrap();
+    Dialect::new(Some(&spec)).unwrap_err()
+}
+
+fn order() -> Order {
+    Order {
+        external_id: "e-1".into(),
+        product: "mail-pro".into(),
+        limits: [("seats".to_owned(), spec::LimitValue::parse("50"))].into(),
+        parameters: [("phone".to_owned(), SecretString::from("+1"))].into(),
+        ..Order::default()
+    }
+}
+
+fn ask<'a>(operation: Operation, id: &'a str, order: &'a Order) -> Ask<'a> {
+    Ask {
+        operation,
+        id,
+        name: &order.external_id,
+        token: Some("op/1"),
+        order,
+        inputs: true,
+        current: Some(json!({"version": 3})),
+    }
+}
+
+#[test]
+fn nothing_said_is_the_contract() {
+    let dialect = Dialect::new(None).unwrap();
+    let order = order();
+    for (operation, method, path) in [
+        (Operation::Create, "POST", "/tenant"),
+        (Operation::Get, "GET", "/tenant/t%2F1"),
+        (Operation::Lookup, "GET", "/tenant"),
+        (Operation::Change, "PUT", "/tenant/t%2F1"),
+        (Operation::Disable, "PUT", "/tenant/t%2F1/disable"),
+        (Operation::Enable, "PUT", "/tenant/t%2F1/enable"),
+        (Operation::Delete, "DELETE", "/tenant/t%2F1"),
+    ] {
+        let written = dialect.write(&ask(operation, "t/1", &order)).unwrap();
+        assert_eq!(
+            (written.method.as_str(), written.path.as_str()),
+            (method, path)
+        );
+        assert!(!dialect.reads_first(operation));
+    }
+    assert!(!dialect.polls());
+    assert!(dialect.tenant(Operation::Get, b"{}").is_none());
+}
+
+#[test]
+fn calls_are_written_as_the_dialect_says() {
+    let dialect = dialect(json!({
+        "create": {"body": "{'Attributes': {'product': {'mpn': subscription.product}}}"},
+        "get": {"path": "/t/{id}/of/{subscription.product}"},
+        "poll": {"path": "/op/{operation}", "query": {"of": "id", "none": "null"}},
+        "change": {
+            "method": "PATCH",
+            "headers": {"If-Match": "string(current.version)"},
+            "body": "{'licences': {'limit': string(subscription.limits.seats)}}",
+        },
+        "delete": {"path": "/t/{id}", "query": {"version": "current.version"}, "body": "{}"},
+    }));
+    let order = order();
+    let write = |operation| dialect.write(&ask(operation, "t-1", &order)).unwrap();
+    let create = write(Operation::Create);
+    assert_eq!(create.path, "/tenant");
+    assert_eq!(
+        create.body,
+        Some(json!({"Attributes": {"product": {"mpn": "mail-pro"}}}))
+    );
+    assert_eq!(write(Operation::Get).path, "/t/t-1/of/mail-pro");
+    let poll = write(Operation::Poll);
+    assert_eq!(poll.path, "/op/op%2F1");
+    assert_eq!(poll.query, [("of".to_owned(), "t-1".to_owned())]);
+    let change = write(Operation::Change);
+    assert_eq!(change.method.as_str(), "PATCH");
+    assert_eq!(change.headers["if-match"], "3");
+    assert_eq!(change.body, Some(json!({"licences": {"limit": "50"}})));
+    let delete = write(Operation::Delete);
+    assert_eq!(delete.query, [("version".to_owned(), "3".to_owned())]);
+    assert_eq!(delete.body, Some(json!({})));
+    for (operation, first) in [
+        (Operation::Create, false),
+        (Operation::Get, false),
+        (Operation::Change, true),
+        (Operation::Delete, true),
+    ] {
+        assert_eq!(dialect.reads_first(operation), first);
+    }
+    assert!(dialect.polls());
+}
+
+#[test]
+fn what_a_subscription_does_not_have_is_named() {
+    let dialect = dialect(json!({
+        "create": {"body": "{'n': subscription.limits.mailboxes}"},
+        "get": {"path": "/t/{subscription.parameters.site}"},
+        "enable": {"path": "/t/{'..'}"},
+        "disable": {"body": "'text'"},
+    }));
+    let order = order();
+    let said = |operation| dialect.write(&ask(operation, "t-1", &order)).unwrap_err();
+    assert_eq!(
+        said(Operation::Create),
+        "dialect.create.body: there is no mailboxes"
+    );
+    assert_eq!(said(Operation::Get), "dialect.get.path: there is no site");
+    assert_eq!(
+        said(Operation::Enable),
+        "dialect.enable.path cannot stand in a URL"
+    );
+    assert_eq!(
+        said(Operation::Disable),
+        "dialect.disable.body gives no object"
+    );
+}
+
+#[test]
+fn answers_are_read_as_the_dialect_says() {
+    let dialect = dialect(json!({
+        "lookup": {"answer": {"tenant": "answer.items"}},
+        "answer": {
+            "tenant": "has(answer.existing) ? answer.existing : answer",
+            "id": "answer.tenantId",
+            "status": "answer.enabled ? 'on' : 'off'",
+            "limits": "has(answer.licences) ? {'seats': answer.licences.limit} : {}",
+            "parameters": "{'link': answer.link}",
+            "requestStatus": "answer.provisioning",
+            "requestReason": "answer.detail",
+        },
+        "statusWords": {"on": "active", "off": "suspended"},
+        "requestWords": {"done": "approved"},
+    }));
+    let read = |operation, body: &str| {
+        let mapped = dialect.tenant(operation, body.as_bytes()).unwrap().unwrap();
+        wire::mapped_tenant(mapped, &Secrets::default()).unwrap()
+    };
+    let tenant = read(
+        Operation::Get,
+        r#"{"tenantId": 7, "externalId": "e-1", "enabled": true, "licences": {"limit": "10"}, "link": "https://x", "provisioning": "done"}"#,
+    );
+    assert_eq!(tenant.id, "7");
+    assert_eq!(tenant.external_id.as_deref(), Some("e-1"));
+    assert_eq!(tenant.status, crate::vendor::TenantStatus::Active);
+    assert_eq!(tenant.limits.unwrap()["seats"].to_string(), "10");
+    assert_eq!(tenant.parameters["link"], "https://x");
+    let request = tenant.request.unwrap();
+    assert_eq!(request.status, crate::vendor::FulfillmentStatus::Approved);
+    let existing = read(
+        Operation::Create,
+        r#"{"existing": {"tenantId": "t-1", "enabled": false}}"#,
+    );
+    assert_eq!(existing.status, crate::vendor::TenantStatus::Suspended);
+    assert!(existing.limits.unwrap().is_empty() && existing.request.is_none());
+    let found = dialect
+        .tenants(br#"{"items": [{"tenantId": "t-1", "externalId": "e-1"}]}"#)
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        wire::mapped_tenants(found, "e-1", &Secrets::default())
+            .unwrap()
+            .len(),
+        1
+    );
+    assert!(dialect.tenants(b"{}").unwrap().is_err());
+    let wrong = dialect
+        .tenant(Operation::Get, br#"{"enabled": "yes"}"#)
+        .unwrap();
+    assert!(wrong.unwrap_err().starts_with("dialect.answer.status"));
+}
+
+#[test]
+fn refusals_are_read_as_the_dialect_says() {
+    let dialect = dialect(json!({
+        "error": {
+            "code": "answer.error",
+            "message": "answer.description",
+            "parameters": "answer.fields",
+            "busy": "status == 422 && answer.error == 'ConcurrencyError'",
+        },
+    }));
+    let body = br#"{"error": "ConcurrencyError", "description": "one at a time"}"#;
+    let (error, busy) = dialect.refusal(422, body).unwrap();
+    assert!(busy);
+    let (code, message, _) = wire::error_in(&error, &Secrets::default());
+    assert_eq!(
+        (code.as_str(), message.as_str()),
+        ("ConcurrencyError", "one at a time")
+    );
+    assert!(!dialect.refusal(400, body).unwrap().1);
+    let (error, busy) = dialect
+        .refusal(422, br#"{"error": "Bad", "fields": {"phone": "no"}}"#)
+        .unwrap();
+    assert!(!busy);
+    assert_eq!(
+        wire::error_in(&error, &Secrets::default()).2[0].name,
+        "phone"
+    );
+    assert!(dialect.refusal(500, b"<html>").is_none());
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused_where_it_stands() {
+    for (spec, said) in [
+        (
+            json!({"create": {"body": "{'a': }"}}),
+            "dialect.create.body, line 1, column",
+        ),
+        (
+            json!({"create": {"body": "tenant.id"}}),
+            "dialect.create.body uses tenant",
+        ),
+        (
+            json!({"get": {"path": "/t/{id"}}),
+            "dialect.get.path: a brace is not closed",
+        ),
+        (
+            json!({"get": {"path": "/t?x={id}"}}),
+            "dialect.get.path: a path has no query",
+        ),
+        (
+            json!({"get": {"headers": {"Authorization": "'x'"}}}),
+            "dialect.get.headers.Authorization",
+        ),
+        (
+            json!({"answer": {"id": "tenantId"}}),
+            "dialect.answer.id uses tenantId",
+        ),
+        (
+            json!({"poll": {"answer": {"status": "answer.state +"}}}),
+            "dialect.poll.answer.status, line",
+        ),
+        (
+            json!({"error": {"busy": "code == 1"}}),
+            "dialect.error.busy uses code",
+        ),
+    ] {
+        let error = refused(spec);
+        assert!(error.starts_with(said), "{error}");
+    }
+}
