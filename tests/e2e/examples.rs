@@ -16,7 +16,7 @@ use std::{fs, path::PathBuf};
 const PLACEHOLDER: &str = "://reference-vendor\n";
 
 /// The YAML files of a directory under `examples/`, by name.
-fn files(directory: &str) -> Vec<(String, String)> {
+pub(crate) fn files(directory: &str) -> Vec<(String, String)> {
     let directory = workspace().join("examples").join(directory);
     let mut paths: Vec<PathBuf> = fs::read_dir(directory)
         .unwrap()
@@ -34,13 +34,13 @@ fn files(directory: &str) -> Vec<(String, String)> {
     paths.iter().map(read).collect()
 }
 
-fn documents(yaml: &str) -> Vec<Value> {
+pub(crate) fn documents(yaml: &str) -> Vec<Value> {
     serde_yaml::Deserializer::from_str(yaml)
         .map(|document| Value::deserialize(document).unwrap())
         .collect()
 }
 
-fn of_kind<'d>(documents: &'d [Value], kind: &str) -> &'d Value {
+pub(crate) fn of_kind<'d>(documents: &'d [Value], kind: &str) -> &'d Value {
     let mut found = documents.iter().filter(|document| document["kind"] == kind);
     found.next().expect(kind)
 }
@@ -61,10 +61,10 @@ enum Behind {
 }
 
 impl Behind {
-    fn start(world: &World, documents: &[Value]) -> Self {
+    fn start(world: &World, documents: &[Value], dialect: Option<String>) -> Self {
         let spec = &of_kind(documents, "VendorConnection")["spec"];
         let auth = &spec["auth"];
-        let mut args = Vec::new();
+        let mut args: Vec<String> = dialect.into_iter().collect();
         if let Some(reference) = spec["tls"].get("clientCertificateRef") {
             let part = |key| secret(documents, &reference["name"], key);
             return Self::Https(asking_for(world, &part("tls.crt"), &part("tls.key")));
@@ -168,10 +168,14 @@ fn strictly(world: &World, yaml: &str) -> Result<String, String> {
 fn every_example_becomes_ready_as_it_stands_and_goes_with_kubectl_delete() {
     let world = World::start();
     let mut applied = Vec::new();
-    for (name, text) in files("") {
+    let vendors = files("vendors").into_iter();
+    let vendors = vendors.map(|(name, text)| (Some(format!("--dialect={name}")), name, text));
+    let files = files("").into_iter();
+    let files = files.map(|(name, text)| (None, name, text));
+    for (dialect, name, text) in files.chain(vendors) {
         assert!(text.starts_with("# "), "{name} does not say what it shows");
         let documents = documents(&text);
-        let vendor = Behind::start(&world, &documents);
+        let vendor = Behind::start(&world, &documents, dialect);
         let yaml = pointed_at(&text, vendor.url(), world.control_plane().ca_pem());
         strictly(&world, &yaml).unwrap_or_else(|error| panic!("{name}: {error}"));
         let subscription = of_kind(&documents, "Subscription").clone();

@@ -7,6 +7,7 @@ mod connection;
 mod costs;
 mod crash;
 mod deletion;
+mod dialects;
 mod dependencies;
 mod drift;
 mod election;

@@ -1,0 +1,248 @@
+//! The dialects that are shipped in `examples/vendors/`: a whole life, faults and a crash in each of
+//! them, from the YAML alone.
+
+use crate::examples::{documents, files, of_kind};
+use e2e::{
+    World,
+    objects::{self, is_observed, message, standing},
+};
+use serde_json::{Value, json};
+
+/// A world whose vendor speaks a dialect and whose connection is that of the example.
+struct Speaking {
+    world: World,
+    dialect: &'static str,
+    /// Beside every Subscription's own spec.
+    tiers: Value,
+}
+
+impl Speaking {
+    fn start(dialect: &'static str) -> Self {
+        let (_, text) = files("vendors")
+            .into_iter()
+            .find(|(name, _)| name == dialect)
+            .unwrap();
+        let documents = documents(&text);
+        let mut spec = of_kind(&documents, "VendorConnection")["spec"].clone();
+        for ours in ["url", "auth"] {
+            spec.as_object_mut().unwrap().remove(ours);
+        }
+        let world = World::builder()
+            .vendor_arg(&format!("--dialect={dialect}"))
+            .connection(spec)
+            .connection(json!({"polling": {"pending": "1s"}, "timeouts": {"request": "2s"}}))
+            .start();
+        let mut tiers = json!({});
+        for tier in documents.iter().filter(|d| d["kind"] == "TierConfiguration") {
+            let mut tier = tier.clone();
+            tier["spec"]["connectionRef"]["name"] = json!("acme");
+            world.apply(&tier.to_string());
+            tiers = of_kind(&documents, "Subscription")["spec"]["tiers"].clone();
+        }
+        Self {
+            world,
+            dialect,
+            tiers,
+        }
+    }
+
+    fn subscribe(&self, mut spec: Value) {
+        if self.tiers != json!({}) {
+            spec["tiers"] = self.tiers.clone();
+        }
+        self.world.subscribe("mail", spec);
+    }
+
+    /// The Subscription once it is Ready in a state, with so many seats; and its tenant, which says
+    /// the same.
+    fn ready(&self, state: &str, seats: u64) -> (Value, Value) {
+        let mail = self.world.until(state, "Subscription", "mail", |mail| {
+            is_observed(mail)
+                && standing(mail, "Ready") == format!("True {state}")
+                && mail["status"]["limits"]["seats"] == seats
+        });
+        let id = &mail["status"]["tenantId"];
+        let mut tenants = self.world.vendor.live();
+        tenants.retain(|tenant| tenant["id"] == *id);
+        let tenant = tenants.pop().expect("no such tenant");
+        assert_eq!(tenant["status"], state.to_lowercase(), "{}", self.dialect);
+        assert_eq!(tenant["limits"]["seats"], seats, "{}", self.dialect);
+        (mail, tenant)
+    }
+
+    /// Every tenant that is not a reseller's.
+    fn creates(&self) -> usize {
+        let tenants = self.world.vendor.tenants();
+        let customer = |tenant: &&Value| tenant["kind"] != "partner";
+        tenants.iter().filter(customer).count()
+    }
+
+    fn end(&self) {
+        self.world.unsubscribe("mail");
+        let live = self.world.vendor.live();
+        let resellers = usize::from(self.tiers != json!({}));
+        assert_eq!(live.len(), resellers, "{}: {live:#?}", self.dialect);
+    }
+}
+
+fn life(dialect: &'static str) {
+    let at = Speaking::start(dialect);
+    at.subscribe(json!({"limits": {"seats": 10}}));
+    let (mail, _) = at.ready("Active", 10);
+    assert_eq!(standing(&mail, "Approved"), "True Approved");
+
+    at.subscribe(json!({"limits": {"seats": 20}}));
+    at.ready("Active", 20);
+    at.subscribe(json!({"limits": {"seats": 20}, "state": "Suspended"}));
+    at.ready("Suspended", 20);
+    at.subscribe(json!({"limits": {"seats": 30}, "state": "Suspended"}));
+    at.ready("Suspended", 30);
+    at.subscribe(json!({"limits": {"seats": 40}, "state": "Active"}));
+    at.ready("Active", 40);
+
+    // Read again, it is still as it is declared.
+    at.world.request("mail", "again");
+    let mail = at.world.until("read again", "Subscription", "mail", |mail| {
+        mail["status"]["lastHandledReconcileAt"] == "again"
+    });
+    assert_eq!(standing(&mail, "Ready"), "True Active");
+    assert_eq!(mail["status"]["history"][0]["type"], "Change", "{mail}");
+    at.end();
+    assert_eq!(at.creates(), 1, "{dialect}");
+}
+
+/// What is lost on the way is found out or sent again, and never makes a second tenant.
+fn faults(dialect: &'static str) {
+    let at = Speaking::start(dialect);
+    if at.tiers != json!({}) {
+        at.world.until("the tier is there", "TierConfiguration", "elbe-reseller", |tier| {
+            standing(tier, "Ready").starts_with("True")
+        });
+    }
+    let once = |method: &str, fault: Value| {
+        let rule = json!({"method": method, "path": "*/tenant*", "times": 1, "fault": fault});
+        at.world.vendor.fault(rule);
+    };
+    once("POST", json!({"closeAfter": true}));
+    at.subscribe(json!({"limits": {"seats": 10}}));
+    if dialect == "bare" {
+        let held = at.world.stands("mail", "Ready", "False CreateOutcomeUnknown");
+        assert!(message(&held, "Ready").contains("resolve-create"), "{held}");
+        let id = at.world.vendor.tenant()["id"].clone();
+        let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+        at.world.vendor.adopted(&id);
+        let answer = format!("fulfillment-operator.io/resolve-create=adopt:{id}");
+        at.world.annotate("mail", &answer);
+    }
+    at.ready("Active", 10);
+
+    for fault in [
+        json!({"status": 503}),
+        json!({"closeAfter": true}),
+        json!({"closeBefore": true}),
+        json!({"status": 429}),
+    ] {
+        let seats = 20 + at.world.vendor.sequence();
+        once("PUT", fault);
+        at.subscribe(json!({"limits": {"seats": seats}}));
+        at.ready("Active", seats);
+    }
+    once("PUT", json!({"closeAfter": true}));
+    at.subscribe(json!({"state": "Suspended"}));
+    at.world.stands("mail", "Ready", "True Suspended");
+    once("DELETE", json!({"closeAfter": true}));
+    at.end();
+    assert_eq!(at.creates(), 1, "{dialect}");
+}
+
+/// Killed while its create is on its way, the operator finds it again, or asks.
+fn killed(dialect: &'static str) {
+    let at = Speaking::start(dialect);
+    if at.tiers != json!({}) {
+        at.world.until("the tier is there", "TierConfiguration", "elbe-reseller", |tier| {
+            standing(tier, "Ready").starts_with("True")
+        });
+    }
+    let slow = json!({"method": "POST", "path": "*/tenant*", "times": 1, "fault": {"delay": "1500ms"}});
+    at.world.vendor.fault(slow);
+    at.subscribe(json!({"limits": {"seats": 10}}));
+    at.world.eventually("the create is on its way", || {
+        match at.world.vendor.count("inFlight") {
+            0 => Err("nothing is"),
+            _ => Ok(()),
+        }
+    });
+    at.world.operator.kill();
+    at.world.eventually("it lands", || match at.world.vendor.count("inFlight") {
+        0 => Ok(()),
+        _ => Err("not yet"),
+    });
+    at.world.operator.start();
+    if dialect == "bare" {
+        at.world.stands("mail", "Ready", "False CreateOutcomeUnknown");
+        let id = at.world.vendor.tenant()["id"].clone();
+        let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+        at.world.vendor.adopted(&id);
+        at.world
+            .annotate("mail", &format!("fulfillment-operator.io/resolve-create=adopt:{id}"));
+    }
+    at.ready("Active", 10);
+    at.end();
+    assert_eq!(at.creates(), 1, "{dialect}");
+}
+
+macro_rules! in_every_dialect {
+    ($($name:ident $dialect:literal,)*) => {
+        $(mod $name {
+            #[test]
+            fn a_whole_life() {
+                super::life($dialect);
+            }
+
+            #[test]
+            fn faults() {
+                super::faults($dialect);
+            }
+
+            #[test]
+            fn killed_while_it_creates() {
+                super::killed($dialect);
+            }
+        })*
+    };
+}
+
+in_every_dialect! {
+    canonical "canonical",
+    scenario "scenario",
+    reseller_tree "reseller-tree",
+    operation "operation",
+    bare "bare",
+}
+
+#[test]
+fn what_is_wrong_with_a_dialect_is_said_where_it_stands() {
+    let world = World::builder()
+        .connection(json!({"dialect": {"create": {"body": "{'product': subscripton.product}"}}}))
+        .start();
+    let connection = world.until("said", "VendorConnection", "acme", |connection| {
+        standing(connection, "Ready") == "False DependencyNotReady"
+    });
+    let said = message(&connection, "Ready");
+    assert!(said.contains("dialect.create.body uses subscripton"), "{said}");
+    world.subscribe("mail", json!({}));
+    world.stands("mail", "Ready", "False DependencyNotReady");
+    assert_eq!(world.vendor.calls().len(), 0);
+
+    // Mended, it goes on by itself; what this one Subscription cannot be written with is its own.
+    let mended = json!({"dialect": {"create": {
+        "body": "{'externalId': subscription.externalId, 'product': subscription.product, 'limits': {'seats': subscription.limits.seats}}",
+    }}});
+    world.apply(&objects::connection(world.vendor.url(), mended));
+    let mail = world.stands("mail", "Ready", "False RequestFailed");
+    let said = message(&mail, "Ready");
+    assert!(said.contains("dialect.create.body: there is no seats"), "{said}");
+    world.subscribe("mail", json!({"limits": {"seats": 5}}));
+    world.ready("mail");
+    assert_eq!(world.vendor.tenant()["limits"]["seats"], 5);
+}
