@@ -61,7 +61,12 @@ impl Fleet {
         for flag in election.flags() {
             builder = builder.operator_arg(flag);
         }
-        let world = builder.identity(&format!("{mode:?}")).start();
+        // Whole fleets are deleted here, which is what the pace of deletes is against.
+        let unpaced = json!({"policies": {"maxDeletesPerMinute": 0}});
+        let world = builder
+            .identity(&format!("{mode:?}"))
+            .connection(unpaced)
+            .start();
         world.vendor.behavior(json!({"latency": LATENCY}));
         let url = world.control_plane().url();
         let address: SocketAddr = url.trim_start_matches("https://").parse().unwrap();
