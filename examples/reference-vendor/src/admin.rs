@@ -8,6 +8,7 @@ use crate::{
     behavior::merge_objects,
     call::{Operation, Record},
     decision::Decision,
+    dialect::Node,
     faults::Rule,
     limit::Limit,
     store::{COUNTED, StoreError},
@@ -246,6 +247,9 @@ struct Whole<'a> {
     created: Timestamp,
     /// The request that is not decided, with its plan.
     open: Option<&'a Open>,
+    /// Its place among resellers and customers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tree: Option<&'a Node>,
 }
 
 fn whole(tenant: &Tenant) -> Whole<'_> {
@@ -256,6 +260,7 @@ fn whole(tenant: &Tenant) -> Whole<'_> {
         callback_url: tenant.callback_url.as_deref(),
         created: tenant.created,
         open: tenant.open.as_ref(),
+        tree: tenant.tree.as_ref(),
     }
 }
 
@@ -329,6 +334,10 @@ async fn alter_tenant(
             &alteration.parameters.unwrap_or_default(),
         );
         tenant.status = alteration.status.unwrap_or(tenant.status);
+        // Whoever read it before does not know it as it is now.
+        if let Some(node) = &mut tenant.tree {
+            node.version += 1;
+        }
         Ok(())
     })
     .await

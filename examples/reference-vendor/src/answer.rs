@@ -1,6 +1,7 @@
 //! Answers, refusals, and what a call changed.
 
 use crate::{
+    call::Operation,
     store::StoreError,
     tenant::{Object, RequestStatus, Tenant, TenantStatus},
 };
@@ -11,7 +12,7 @@ use http::{
     header::{ALLOW, CONTENT_TYPE},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// What is answered to a call.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub(crate) struct Answer {
     /// JSON, if there is any.
     pub(crate) body: Option<String>,
     pub(crate) effect: Effect,
+    /// What the call turned out to ask for, where its method and path alone do not tell.
+    pub(crate) operation: Option<Operation>,
 }
 
 impl Answer {
@@ -30,6 +33,7 @@ impl Answer {
             headers: HeaderMap::new(),
             body: None,
             effect: Effect::default(),
+            operation: None,
         }
     }
 
@@ -70,9 +74,9 @@ impl IntoResponse for Answer {
 /// A call that is not done, and why: the error body of the API.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
-    status: StatusCode,
-    code: &'static str,
-    message: String,
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
     header: Option<(HeaderName, &'static str)>,
 }
 
@@ -94,6 +98,11 @@ impl Refusal {
         )
     }
 
+    pub(crate) fn unknown_path() -> Self {
+        let message = "the tenant API has no such path";
+        Self::new(StatusCode::NOT_FOUND, "unknown_path", message)
+    }
+
     pub(crate) fn method_not_allowed(allowed: &'static str) -> Self {
         let message = "the path does not have this method";
         let refusal = Self::new(
@@ -110,6 +119,18 @@ impl Refusal {
             ..self
         }
     }
+
+    /// The answer that says no with this body.
+    pub(crate) fn saying(self, body: Option<&Value>) -> Answer {
+        let answer = Answer {
+            body: body.map(Value::to_string),
+            ..Answer::empty(self.status)
+        };
+        match self.header {
+            Some((name, value)) => answer.header(name, HeaderValue::from_static(value)),
+            None => answer,
+        }
+    }
 }
 
 impl From<Refusal> for Answer {
@@ -117,16 +138,10 @@ impl From<Refusal> for Answer {
         // Where a parameter is wrong its name and a message stand in `parameters`. This vendor
         // takes any parameter, so that it has nothing to say there; its inquiries do.
         let parameters = Object::new();
-        let (code, message) = (refusal.code, refusal.message);
+        let (code, message) = (refusal.code, &refusal.message);
         let error = json!({"code": code, "message": message, "parameters": parameters});
-        let answer = Self {
-            body: Some(json!({ "error": error }).to_string()),
-            ..Self::empty(refusal.status)
-        };
-        match refusal.header {
-            Some((name, value)) => answer.header(name, HeaderValue::from_static(value)),
-            None => answer,
-        }
+        let body = json!({ "error": error });
+        refusal.saying(Some(&body))
     }
 }
 
@@ -157,11 +172,17 @@ impl<E: Into<StoreError>> From<E> for Trouble {
     }
 }
 
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "a call failed");
+        let message = "the vendor's database failed";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+    }
+}
+
 impl IntoResponse for StoreError {
     fn into_response(self) -> Response {
-        tracing::error!(error = %self, "a call failed");
-        let message = "the vendor's database failed";
-        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message).into_response()
+        Refusal::from(self).into_response()
     }
 }
 

@@ -1,100 +1,123 @@
-//! The routes of the tenant API.
+//! The routes of the tenant API. What calls and answers look like on them is the dialect's.
 
 use crate::{
+    Dialect,
     answer::Refusal,
     call::{Call, Operation},
+    dialect::last_operation,
     vendor::Vendor,
 };
 use axum::{
     Router,
-    extract::{Path, Query, State, rejection::PathRejection},
+    extract::{Path, State, rejection::PathRejection},
     response::Response,
     routing::{get, post, put},
 };
-use http::StatusCode;
-use serde::Deserialize;
 use std::sync::Arc;
 
 type Shared = State<Arc<Vendor>>;
 /// The id out of the path, percent-decoded; what is no UTF-8 then is no id of ours.
 type Id = Result<Path<String>, PathRejection>;
 
-pub(crate) fn routes() -> Router<Arc<Vendor>> {
-    Router::new()
+pub(crate) fn routes(dialect: Dialect) -> Router<Arc<Vendor>> {
+    let tenants = dialect.wire().path();
+    let one = format!("{tenants}/{{id}}");
+    let routes = Router::new()
         .route(
-            "/tenant",
+            tenants,
             post(create).get(lookup).fallback(only_get_and_post),
         )
         .route(
-            "/tenant/{id}",
+            &one,
             get(read)
                 .put(change)
                 .delete(delete)
                 .fallback(only_get_put_delete),
-        )
-        .route("/tenant/{id}/disable", put(disable).fallback(only_put))
-        .route("/tenant/{id}/enable", put(enable).fallback(only_put))
+        );
+    let switches = Router::new()
+        .route(&format!("{one}/disable"), put(disable).fallback(only_put))
+        .route(&format!("{one}/enable"), put(enable).fallback(only_put));
+    let routes = match dialect {
+        Dialect::Canonical | Dialect::Scenario | Dialect::Bare => routes.merge(switches),
+        Dialect::ResellerTree => routes,
+        Dialect::Operation => {
+            let path = format!("{one}/last_operation");
+            let route = get(read_operation).fallback(only_get);
+            routes.merge(switches).route(&path, route)
+        }
+    };
+    routes
         .route("/oauth2/token", post(token).fallback(only_post))
         .fallback(unknown_path)
 }
 
 async fn create(State(vendor): Shared, call: Call) -> Response {
+    let wire = vendor.dialect.wire();
     vendor
-        .answer(Operation::Create, call, |desk, call| desk.create(call))
+        .answer(Operation::Create, call, move |desk, call| {
+            wire.create(desk, call)
+        })
         .await
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Lookup {
-    external_id: Option<String>,
-}
-
 async fn lookup(State(vendor): Shared, call: Call) -> Response {
+    let wire = vendor.dialect.wire();
     vendor
-        .answer(Operation::Lookup, call, |desk, call| {
-            let query = Query::<Lookup>::try_from_uri(&call.uri).map_err(|error| {
-                Refusal::new(StatusCode::BAD_REQUEST, "invalid_query", error.body_text())
-            })?;
-            desk.lookup(query.0.external_id.as_deref())
+        .answer(Operation::Lookup, call, move |desk, call| {
+            wire.lookup(desk, call)
         })
         .await
 }
 
 async fn read(State(vendor): Shared, id: Id, call: Call) -> Response {
+    let wire = vendor.dialect.wire();
     vendor
-        .answer(Operation::Get, call, move |desk, _| desk.get(&known(id)?))
+        .answer(Operation::Get, call, move |desk, _| {
+            wire.get(desk, &known(id)?)
+        })
+        .await
+}
+
+async fn read_operation(State(vendor): Shared, id: Id, call: Call) -> Response {
+    vendor
+        .answer(Operation::Get, call, move |desk, call| {
+            last_operation(desk, &known(id)?, call)
+        })
         .await
 }
 
 async fn change(State(vendor): Shared, id: Id, call: Call) -> Response {
+    let wire = vendor.dialect.wire();
     vendor
-        .answer(Operation::Change, call, move |desk, call| {
-            desk.change(&known(id)?, call)
+        .answer(wire.put(&call), call, move |desk, call| {
+            wire.change(desk, &known(id)?, call)
         })
         .await
 }
 
 async fn disable(State(vendor): Shared, id: Id, call: Call) -> Response {
+    let wire = vendor.dialect.wire();
     vendor
-        .answer(Operation::Disable, call, move |desk, _| {
-            desk.disable(&known(id)?)
+        .answer(Operation::Disable, call, move |desk, call| {
+            wire.switch(desk, &known(id)?, call, false)
         })
         .await
 }
 
 async fn enable(State(vendor): Shared, id: Id, call: Call) -> Response {
+    let wire = vendor.dialect.wire();
     vendor
-        .answer(Operation::Enable, call, move |desk, _| {
-            desk.enable(&known(id)?)
+        .answer(Operation::Enable, call, move |desk, call| {
+            wire.switch(desk, &known(id)?, call, true)
         })
         .await
 }
 
 async fn delete(State(vendor): Shared, id: Id, call: Call) -> Response {
+    let wire = vendor.dialect.wire();
     vendor
-        .answer(Operation::Delete, call, move |desk, _| {
-            desk.delete(&known(id)?)
+        .answer(Operation::Delete, call, move |desk, call| {
+            wire.delete(desk, &known(id)?, call)
         })
         .await
 }
@@ -111,8 +134,7 @@ async fn token(State(vendor): Shared, call: Call) -> Response {
 async fn unknown_path(State(vendor): Shared, call: Call) -> Response {
     vendor
         .answer(Operation::Other, call, |_, _| {
-            let message = "the tenant API has no such path";
-            Err(Refusal::new(StatusCode::NOT_FOUND, "unknown_path", message).into())
+            Err(Refusal::unknown_path().into())
         })
         .await
 }
@@ -123,6 +145,10 @@ async fn only_get_and_post(State(vendor): Shared, call: Call) -> Response {
 
 async fn only_get_put_delete(State(vendor): Shared, call: Call) -> Response {
     not_allowed(vendor, call, "GET, PUT, DELETE").await
+}
+
+async fn only_get(State(vendor): Shared, call: Call) -> Response {
+    not_allowed(vendor, call, "GET").await
 }
 
 async fn only_put(State(vendor): Shared, call: Call) -> Response {

@@ -30,6 +30,8 @@ pub struct Behavior {
     pub id_prefix: String,
     /// How long a token of `POST /oauth2/token` is good for; it says so in whole seconds.
     pub token_lifetime: Wait,
+    /// In the dialect in which nothing is done at once: how long what is `sync` takes.
+    pub operation_time: Wait,
 }
 
 impl Default for Behavior {
@@ -44,6 +46,7 @@ impl Default for Behavior {
             idempotency_retention: Wait(Duration::from_secs(24 * 60 * 60)),
             id_prefix: "t-".to_owned(),
             token_lifetime: Wait(Duration::from_secs(60 * 60)),
+            operation_time: Wait(Duration::from_millis(300)),
         }
     }
 }
@@ -99,6 +102,16 @@ pub struct Operations {
 }
 
 impl Operations {
+    pub(crate) fn all_mut(&mut self) -> [&mut Mode; 5] {
+        [
+            &mut self.create,
+            &mut self.change,
+            &mut self.disable,
+            &mut self.enable,
+            &mut self.delete,
+        ]
+    }
+
     pub(crate) fn mode(&self, mutation: Mutation) -> &Mode {
         match mutation {
             Mutation::Create => &self.create,

@@ -1,6 +1,6 @@
 //! What the vendor is started with.
 
-use crate::{Behavior, Callbacks, oauth::Tokens};
+use crate::{Behavior, Callbacks, Dialect, oauth::Tokens};
 use data_encoding::BASE64;
 use http::{
     HeaderMap, HeaderName,
@@ -25,6 +25,8 @@ pub struct Config {
     pub auth: Auth,
     /// What the vendor offers so that a repeated create makes no second tenant.
     pub identity: Identity,
+    /// What its tenant API looks like on the wire.
+    pub dialect: Dialect,
     /// How the vendor behaves at first.
     pub behavior: Behavior,
     /// Serve HTTPS.
@@ -42,9 +44,22 @@ impl Default for Config {
             public_url: None,
             auth: Auth::None,
             identity: Identity::ExternalId,
+            dialect: Dialect::Canonical,
             behavior: Behavior::default(),
             tls: None,
             callbacks: None,
+        }
+    }
+}
+
+impl Config {
+    /// A vendor that speaks this dialect and has the identity mode that goes with it.
+    #[must_use]
+    pub fn in_dialect(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            identity: dialect.identity(),
+            ..Self::default()
         }
     }
 }

@@ -16,11 +16,11 @@ use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use http::{HeaderName, HeaderValue, StatusCode, header::RETRY_AFTER};
 use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-type Answered = Result<Answer, Trouble>;
+pub(crate) type Answered = Result<Answer, Trouble>;
 
 /// The header that names a create which may be sent more than once.
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -30,15 +30,15 @@ const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-re
 const FIRST_TENANT: u64 = 1001;
 
 /// The body of `POST /tenant`, and of `PUT /tenant/{id}`, which looks at the terms only.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Order {
-    external_id: Option<String>,
-    product: Option<String>,
-    limits: Option<Object>,
-    parameters: Option<Object>,
-    tiers: Option<Object>,
-    callback_url: Option<String>,
+pub(crate) struct Order {
+    pub(crate) external_id: Option<String>,
+    pub(crate) product: Option<String>,
+    pub(crate) limits: Option<Object>,
+    pub(crate) parameters: Option<Object>,
+    pub(crate) tiers: Option<Object>,
+    pub(crate) callback_url: Option<String>,
 }
 
 impl Order {
@@ -72,12 +72,22 @@ pub(crate) struct Desk<'a, 't> {
 }
 
 impl Desk<'_, '_> {
-    /// `POST /tenant`
-    pub(crate) fn create(&mut self, call: &Call) -> Answered {
+    /// Does what makes a tenant, unless the call's idempotency key has an answer already.
+    pub(crate) fn once(
+        &mut self,
+        call: &Call,
+        make: impl FnOnce(&mut Self) -> Answered,
+    ) -> Answered {
         if let Some(replay) = self.replay(call)? {
             return Ok(replay);
         }
-        let mut order: Order = call.json()?;
+        let answer = make(self)?;
+        self.remember(call, &answer)?;
+        Ok(answer)
+    }
+
+    /// `POST /tenant`
+    pub(crate) fn create(&mut self, mut order: Order) -> Answered {
         let terms = order.terms()?;
         let external_id = order
             .external_id
@@ -112,6 +122,8 @@ impl Desk<'_, '_> {
             created: self.now,
             request: Request::plain(RequestStatus::Pending),
             open: None,
+            tree: None,
+            tasks: Vec::new(),
         };
         if self.behavior.outputs {
             let page = format!("{}/t/{}", self.public_url, path_segment(&tenant.id));
@@ -123,13 +135,18 @@ impl Desk<'_, '_> {
                 .insert("initial_password".to_owned(), json!(random_password()?));
             tenant.sensitive.push("initial_password".to_owned());
         }
-        let answer = self.submit(&mut tenant, Mutation::Create, terms)?;
-        self.remember(call, &answer)?;
-        Ok(answer)
+        self.submit(&mut tenant, Mutation::Create, terms)
     }
 
     /// `GET /tenant?externalId=…`
     pub(crate) fn lookup(&mut self, external_id: Option<&str>) -> Answered {
+        let tenants = self.search(external_id)?;
+        let views: Vec<_> = tenants.iter().map(|tenant| self.view(tenant)).collect();
+        Self::found(&tenants, &views)
+    }
+
+    /// The tenants of this external id, the oldest first.
+    pub(crate) fn search(&mut self, external_id: Option<&str>) -> Result<Vec<Tenant>, Trouble> {
         if !self.identity.has_lookup() {
             let message = "this vendor does not look tenants up";
             return Err(refused(StatusCode::BAD_REQUEST, "no_lookup", message));
@@ -144,8 +161,12 @@ impl Desk<'_, '_> {
         };
         let mut tenants = self.tables.tenants_of(external_id, self.now)?;
         tenants.retain(|tenant| self.shows(tenant));
-        let views: Vec<_> = tenants.iter().map(|tenant| self.view(tenant)).collect();
-        let answer = Answer::json(StatusCode::OK, &views)?;
+        Ok(tenants)
+    }
+
+    /// The answer to a look for tenants, with this body.
+    pub(crate) fn found(tenants: &[Tenant], body: &impl Serialize) -> Answered {
+        let answer = Answer::json(StatusCode::OK, body)?;
         Ok(match tenants.first() {
             Some(tenant) => answer.effect(Effect::of(EffectKind::None, tenant)),
             None => answer,
@@ -165,8 +186,7 @@ impl Desk<'_, '_> {
     }
 
     /// `PUT /tenant/{id}`
-    pub(crate) fn change(&mut self, id: &str, call: &Call) -> Answered {
-        let mut order: Order = call.json()?;
+    pub(crate) fn change(&mut self, id: &str, mut order: Order) -> Answered {
         let answers_inquiry = order.parameters.is_some() || order.tiers.is_some();
         let change = order.terms()?;
         let mut tenant = self.find_changeable(id)?;
@@ -243,7 +263,7 @@ impl Desk<'_, '_> {
     }
 
     /// The tenant of this id, unless it is to be seen no more.
-    fn find(&mut self, id: &str) -> Result<Tenant, Trouble> {
+    pub(crate) fn find(&mut self, id: &str) -> Result<Tenant, Trouble> {
         let tenant = self.tables.tenant(id, self.now)?;
         let tenant = tenant.filter(|tenant| self.shows(tenant));
         Ok(tenant.ok_or_else(Refusal::not_found)?)
@@ -328,7 +348,7 @@ impl Desk<'_, '_> {
         tenant.view(self.identity != Identity::None)
     }
 
-    fn with_retry_after(&self, answer: Answer, tenant: &Tenant) -> Answer {
+    pub(crate) fn with_retry_after(&self, answer: Answer, tenant: &Tenant) -> Answer {
         let Some(plan) = tenant.open.as_ref().map(|open| &open.plan) else {
             return answer;
         };
@@ -414,7 +434,7 @@ fn fingerprint(call: &Call) -> Result<String, Refusal> {
     Ok(HEXLOWER.encode(&Sha256::digest(call.body()?)))
 }
 
-fn refused(status: StatusCode, code: &'static str, message: &str) -> Trouble {
+pub(crate) fn refused(status: StatusCode, code: &'static str, message: &str) -> Trouble {
     Refusal::new(status, code, message).into()
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use http::HeaderName;
-use reference_vendor::{Auth, Behavior, CallbackProof, Callbacks, Config, Identity, Tls};
+use reference_vendor::{Auth, Behavior, CallbackProof, Callbacks, Config, Dialect, Identity, Tls};
 use std::{
     error::Error,
     io::{self, Write as _},
@@ -61,14 +61,13 @@ struct Arguments {
         value_parser = oauth2
     )]
     oauth2: Option<Auth>,
-    /// What the vendor offers so that a repeated create makes no second tenant.
-    #[arg(
-        long,
-        env = "VENDOR_IDENTITY",
-        value_enum,
-        default_value = "external-id"
-    )]
-    identity: Identity,
+    /// What the tenant API looks like on the wire.
+    #[arg(long, env = "VENDOR_DIALECT", value_enum, default_value = "canonical")]
+    dialect: Dialect,
+    /// What the vendor offers so that a repeated create makes no second tenant; by default what
+    /// goes with its dialect.
+    #[arg(long, env = "VENDOR_IDENTITY", value_enum)]
+    identity: Option<Identity>,
     /// How the vendor behaves at first: a JSON file, as `/_vendor/behavior` shows it.
     #[arg(long, env = "VENDOR_BEHAVIOR", value_name = "FILE")]
     behavior: Option<PathBuf>,
@@ -158,7 +157,10 @@ fn config(arguments: Arguments) -> Result<Config, String> {
             .or(arguments.api_key)
             .or(arguments.oauth2)
             .unwrap_or_default(),
-        identity: arguments.identity,
+        identity: arguments
+            .identity
+            .unwrap_or_else(|| arguments.dialect.identity()),
+        dialect: arguments.dialect,
         behavior: arguments
             .behavior
             .as_deref()

@@ -152,7 +152,9 @@ async fn serve(
     callbacks: Option<Callbacks>,
     stop: impl Future<Output = ()>,
 ) {
-    let routes = api::routes().merge(admin::routes()).merge(page::routes());
+    let routes = api::routes(vendor.dialect)
+        .merge(admin::routes())
+        .merge(page::routes());
     let routes = routes.with_state(Arc::clone(&vendor));
     let calling_back =
         callbacks.map(|how| AbortOnDrop(tokio::spawn(callbacks::run(Arc::clone(&vendor), how))));

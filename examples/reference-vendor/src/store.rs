@@ -236,6 +236,17 @@ impl Tables<'_> {
         Ok(tenants)
     }
 
+    /// All tenants, with everything decided that is due.
+    pub(crate) fn tenants(&self, now: Timestamp) -> Result<Vec<Tenant>, StoreError> {
+        let mut tenants = Vec::new();
+        for row in self.tenants.iter()? {
+            let mut tenant: Tenant = parse(row?.1.value())?;
+            tenant.settle(now);
+            tenants.push(tenant);
+        }
+        Ok(tenants)
+    }
+
     pub(crate) fn keep(&mut self, tenant: &Tenant) -> Result<(), StoreError> {
         self.tenants
             .insert(tenant.id.as_str(), serde_json::to_vec(tenant)?.as_slice())?;

@@ -2,6 +2,7 @@
 
 use crate::{
     behavior::{Plan, merge_objects},
+    dialect::{Node, Task},
     limit::Limits,
 };
 use jiff::Timestamp;
@@ -33,6 +34,12 @@ pub(crate) struct Tenant {
     pub(crate) request: Request,
     /// Its plan, as long as it is not decided.
     pub(crate) open: Option<Open>,
+    /// Its place among resellers and customers, in the dialect that has one.
+    #[serde(default)]
+    pub(crate) tree: Option<Node>,
+    /// The operations that were begun for it, in the dialect that numbers them.
+    #[serde(default)]
+    pub(crate) tasks: Vec<Task>,
 }
 
 /// What the customer ordered.

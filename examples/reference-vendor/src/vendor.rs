@@ -1,7 +1,7 @@
 //! The running vendor's state, and the way every call to the tenant API goes through it.
 
 use crate::{
-    Behavior, Config,
+    Behavior, Config, Dialect,
     answer::{Answer, Refusal, Trouble},
     call::{Call, Operation, Record},
     config::{Auth, Identity},
@@ -31,6 +31,7 @@ const FIRST_CALL: u64 = 1;
 pub(crate) struct Vendor {
     pub(crate) store: Store,
     pub(crate) identity: Identity,
+    pub(crate) dialect: Dialect,
     auth: Auth,
     pub(crate) tokens: Tokens,
     pub(crate) public_url: String,
@@ -48,6 +49,7 @@ impl Vendor {
         Self {
             store,
             identity: config.identity,
+            dialect: config.dialect,
             auth: config.auth,
             tokens: Tokens::default(),
             public_url,
@@ -88,7 +90,7 @@ impl Vendor {
         }
         answered
             .await
-            .unwrap_or_else(|_| StoreError::NotCommitted.into_response())
+            .unwrap_or_else(|_| self.failed(StoreError::NotCommitted))
     }
 
     async fn take(
@@ -114,6 +116,7 @@ impl Vendor {
                 let known = operation == Operation::Token
                     || vendor.auth.permits(&call.headers, &vendor.tokens);
                 let answer = vendor.work(tables, &call, met.as_ref(), &key, known, work)?;
+                let operation = answer.operation.unwrap_or(operation);
                 vendor.record(tables, operation, &call, &answer, met.as_ref(), started)?;
                 // The key is free only now that its answer is kept.
                 drop(key);
@@ -123,10 +126,19 @@ impl Vendor {
         let response = match committed {
             Ok((answer, Some(met))) => met.fault.spoil(answer),
             Ok((answer, None)) => answer.into_response(),
-            Err(error) => error.into_response(),
+            Err(error) => self.failed(error),
         };
         pause(delay_after.unwrap_or_default().0).await;
         response
+    }
+
+    /// A refusal in the vendor's dialect.
+    fn refuse(&self, refusal: Refusal) -> Answer {
+        self.dialect.wire().refuse(refusal)
+    }
+
+    fn failed(&self, error: StoreError) -> Response {
+        self.refuse(error.into()).into_response()
     }
 
     /// Does what the call asks for, unless something is in the way.
@@ -145,18 +157,18 @@ impl Vendor {
         if !known {
             let message = "the call does not say who makes it";
             let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", message);
-            return Ok(match self.auth.challenge() {
+            return Ok(self.refuse(match self.auth.challenge() {
                 Some(challenge) => refusal.header(WWW_AUTHENTICATE, challenge),
                 None => refusal,
-            }
-            .into());
+            }));
         }
         if matches!(key, Key::Taken) {
             let message = "a call with the same key is being answered";
             let code = "idempotency_key_in_flight";
-            return Ok(Refusal::new(StatusCode::CONFLICT, code, message).into());
+            return Ok(self.refuse(Refusal::new(StatusCode::CONFLICT, code, message)));
         }
-        let behavior = self.behavior();
+        let mut behavior = Behavior::clone(&self.behavior());
+        self.dialect.wire().adapt(&mut behavior);
         let mut desk = Desk {
             tables,
             now: Timestamp::now(),
@@ -166,7 +178,7 @@ impl Vendor {
         };
         match work(&mut desk, call) {
             Ok(answer) => Ok(answer),
-            Err(Trouble::Refused(refusal)) => Ok(refusal.into()),
+            Err(Trouble::Refused(refusal)) => Ok(self.refuse(refusal)),
             Err(Trouble::Store(error)) => Err(error),
         }
     }

@@ -134,7 +134,7 @@ async fn the_behavior_can_be_read_and_changed() {
             },
             "latency": "0s", "whileBusy": "refuse", "keepTerminated": false,
             "deleteOnlySuspended": false, "outputs": true, "idempotencyRetention": "24h",
-            "idPrefix": "t-", "tokenLifetime": "1h",
+            "idPrefix": "t-", "tokenLifetime": "1h", "operationTime": "300ms",
         })
     );
     let plan = json!({"async": {"after": "1m 30s", "outcome": "fail"}});

@@ -10,6 +10,7 @@ mod admin;
 mod api;
 mod asynchrony;
 mod contract;
+mod dialects;
 mod faults;
 mod identity;
 mod oauth;

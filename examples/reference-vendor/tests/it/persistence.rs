@@ -9,13 +9,13 @@ use std::{
 };
 
 /// The program, killed when it is dropped.
-struct Program {
+pub(crate) struct Program {
     child: Child,
-    vendor: Vendor,
+    pub(crate) vendor: Vendor,
 }
 
 impl Program {
-    fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_reference-vendor"))
             .args(["--listen", "127.0.0.1:0"])
             .args(arguments)
@@ -36,7 +36,7 @@ impl Program {
         }
     }
 
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
