@@ -6,6 +6,7 @@
 use crate::vendor::Call;
 use jiff::SignedDuration;
 use percent_encoding::percent_decode_str;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the operator's calls say they are made by.
@@ -281,11 +282,11 @@ fn effect(call: &Call) -> &str {
     call.0["effect"]["kind"].as_str().unwrap_or("none")
 }
 
+/// The name that the call is about, as the vendor says it or as its caller did, in any dialect.
 fn external_id(call: &Call) -> Option<String> {
-    let name = &call.0["effect"]["externalId"];
-    name.as_str()
-        .or(call.body()["externalId"].as_str())
-        .map(str::to_owned)
+    let (said, body) = (&call.0["effect"]["externalId"], call.body());
+    let names = [said, &body["externalId"], &body["external_id"]];
+    names.into_iter().find_map(Value::as_str).map(str::to_owned)
 }
 
 fn is_operators(call: &Call) -> bool {
@@ -294,12 +295,20 @@ fn is_operators(call: &Call) -> bool {
         .is_some_and(|agent| agent.starts_with(OPERATOR))
 }
 
-/// The tenant's id in `/tenant/{id}` and below.
+/// The tenant's id in `/tenant/{id}` and below, or in one dialect `/tenants/{id}`.
 fn path_id(call: &Call) -> Option<String> {
-    let path = call.0["path"].as_str()?.strip_prefix("/tenant/")?;
-    let segment = path.split(['/', '?']).next()?;
+    let path = call.0["path"].as_str()?;
+    let rest = ["/tenant/", "/tenants/"].map(|prefix| path.strip_prefix(prefix));
+    let segment = rest
+        .into_iter()
+        .flatten()
+        .next()?
+        .split(['/', '?'])
+        .next()?;
     Some(percent_decode_str(segment).decode_utf8_lossy().into_owned())
 }
 
+#[cfg(test)]
+mod dialects;
 #[cfg(test)]
 mod tests;

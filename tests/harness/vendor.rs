@@ -33,6 +33,17 @@ pub fn identity_flag(mode: &str) -> String {
     format!("--identity={word}")
 }
 
+/// The identity mode, in the API's word, that goes with a dialect of the vendor.
+pub fn identity_of(dialect: &str) -> &'static str {
+    match dialect {
+        "canonical" | "reseller-tree" => "ExternalId",
+        "scenario" => "Lookup",
+        "operation" => "IdempotencyKey",
+        "bare" => "None",
+        _ => panic!("no dialect {dialect}"),
+    }
+}
+
 /// A running vendor with a database of its own. Dropping it ends both.
 #[derive(Debug)]
 pub struct Vendor {
@@ -46,7 +57,8 @@ pub struct Vendor {
 }
 
 impl Vendor {
-    /// Starts one that asks for [`TOKEN`]; more flags, for example `--identity=none`, as needed.
+    /// Starts one that asks for [`TOKEN`]; more flags, for example `--identity=none` or
+    /// `--dialect=scenario`, as needed.
     pub fn start<S: AsRef<str>>(args: &[S]) -> Self {
         let given = |flag: &str| args.iter().any(|arg| arg.as_ref().starts_with(flag));
         let mut all = Vec::new();
@@ -212,6 +224,14 @@ impl Vendor {
         tenants
     }
 
+    /// Every tenant that was ordered under this name, the oldest first, whatever the vendor's
+    /// dialect. One of the dialect `bare` knows the names only that its callers cared to send.
+    pub fn tenants_of(&self, external_id: &str) -> Vec<Value> {
+        let mut tenants = self.tenants();
+        tenants.retain(|tenant| tenant["externalId"] == external_id);
+        tenants
+    }
+
     /// The one live tenant.
     pub fn tenant(&self) -> Value {
         let mut live = self.live();
@@ -248,18 +268,29 @@ impl Vendor {
         self.admin(&Method::DELETE, &format!("/tenants/{id}"), None);
     }
 
-    /// Buys a tenant as somebody else with the operator's token: `{"externalId", "product", …}`.
+    /// Buys a tenant as somebody else with the operator's token: `{"externalId", "product", …}`, or
+    /// what the vendor's dialect says for it. Returns the answer.
     pub fn order(&self, body: &Value) -> Value {
         let answer = http::plain()
-            .post(format!("{}/tenant", self.url))
+            .post(format!("{}{}", self.url, self.path()))
             .bearer_auth(TOKEN)
             .json(body)
             .send()
             .unwrap();
         let tenant: Value = answer.error_for_status().unwrap().json().unwrap();
         // Whoever takes it over may change it.
-        self.adopted(tenant["id"].as_str().unwrap());
+        self.adopted(&id_in(&tenant));
         tenant
+    }
+
+    /// Where its tenants are: `/tenant`, but for one dialect.
+    pub fn path(&self) -> &'static str {
+        let tree = |arg: &String| arg == "--dialect=reseller-tree";
+        if self.args.iter().any(tree) {
+            "/tenants"
+        } else {
+            "/tenant"
+        }
     }
 
     /// Its log is not judged at the end: it was told to break its promises.
@@ -334,6 +365,18 @@ impl Drop for Vendor {
                 calls.join("\n")
             );
         }
+    }
+}
+
+/// The tenant's id in an answer to its purchase, whatever the dialect.
+pub fn id_in(answer: &Value) -> String {
+    let mut ids = ["id", "tenantId", "tenant"]
+        .map(|name| &answer[name])
+        .into_iter();
+    match ids.find(|id| !id.is_null()) {
+        Some(Value::String(id)) => id.clone(),
+        Some(id) => id.to_string(),
+        None => panic!("no id in {answer}"),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     log_tail,
     objects::{self, condition, is_observed, standing},
     poll_or,
-    vendor::{TOKEN, identity_flag},
+    vendor::{TOKEN, identity_flag, identity_of},
 };
 use control_plane::{Assets, ControlPlane, spawn_bound};
 use serde_json::{Value, json};
@@ -138,6 +138,15 @@ impl Builder {
     pub fn identity(self, mode: &str) -> Self {
         self.vendor_arg(&identity_flag(mode))
             .connection(json!({"identity": {"mode": mode}}))
+    }
+
+    /// A vendor of this dialect (`scenario`, `reseller-tree`, `operation`, `bare`), with the identity
+    /// mode that goes with it, and a connection of that mode. What the dialect looks like is for the
+    /// test to say, by [`connection`](Self::connection).
+    #[must_use]
+    pub fn vendor_dialect(self, dialect: &str) -> Self {
+        self.vendor_arg(&format!("--dialect={dialect}"))
+            .connection(json!({"identity": {"mode": identity_of(dialect)}}))
     }
 
     /// Starts it all and waits until it is ready.

@@ -26,12 +26,18 @@ async fn speaking(dialect: Dialect) -> Vendor {
 
 /// A call that must be answered with this status.
 async fn expect(vendor: &Vendor, status: u16, method: &str, path: &str, body: Value) -> Answer {
-    let answer = match body {
-        Value::Null => vendor.call(method, path).await,
-        body => vendor.send(method, path, body).await,
-    };
+    let answer = send(vendor, method, path, body).await;
     assert_eq!(answer.status, status, "{method} {path}: {answer}");
     answer
+}
+
+/// A call with this body, or with none.
+async fn send(vendor: &Vendor, method: &str, path: &str, body: Value) -> Answer {
+    if body.is_null() {
+        vendor.call(method, path).await
+    } else {
+        vendor.send(method, path, body).await
+    }
 }
 
 /// Where tenants are, and a purchase of one.
@@ -113,10 +119,7 @@ async fn the_record_of_calls_tells_the_same_life_in_each_dialect() {
         let path = path_of_the_tenant(&vendor, tenants).await;
         for (method, rest, body) in steps(dialect) {
             let path = format!("{path}{rest}");
-            let answer = match body {
-                Value::Null => vendor.call(method, &path).await,
-                body => vendor.send(method, &path, body).await,
-            };
+            let answer = send(&vendor, method, &path, body).await;
             assert!(
                 answer.status < 300 || method == "GET",
                 "{dialect:?} {answer}"
