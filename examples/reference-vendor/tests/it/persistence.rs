@@ -1,6 +1,7 @@
 //! What the program keeps when it is killed.
 
 use crate::support::{Answer, Vendor, reach};
+use reference_vendor::{Config, Running, StartError};
 use serde_json::json;
 use std::{
     io::{BufRead, BufReader},
@@ -211,20 +212,37 @@ async fn signals_stop_it() {
     }
 }
 
+/// Starts a vendor on a port that the system gives to nobody unasked: one of port 0 may be another
+/// test's as soon as it is free.
+async fn on_a_port_of_its_own(config: &Config) -> Running {
+    let first = 30_000 + (std::process::id() % 2_000) as u16;
+    for port in first..32_768 {
+        let config = Config {
+            listen: ([127, 0, 0, 1], port).into(),
+            ..config.clone()
+        };
+        match reference_vendor::start(config).await {
+            Err(StartError::Listen(..)) => {}
+            started => return started.unwrap(),
+        }
+    }
+    panic!("no port is free");
+}
+
 #[tokio::test]
 async fn a_stopped_vendor_frees_its_port_and_its_file() {
     let directory = tempfile::tempdir().unwrap();
     let database = Some(directory.path().join("vendor.redb"));
-    let config = reference_vendor::Config {
+    let config = Config {
         database,
         ..Default::default()
     };
-    let running = reference_vendor::start(config.clone()).await.unwrap();
+    let running = on_a_port_of_its_own(&config).await;
     let vendor = Vendor::at(running.url());
     vendor.create("a").await;
     // Two at once would ruin it.
     assert!(reference_vendor::start(config.clone()).await.is_err());
-    let config = reference_vendor::Config {
+    let config = Config {
         listen: running.address(),
         ..config
     };

@@ -232,6 +232,27 @@ async fn two_changes_in_one_are_both_done_or_neither() {
     assert_eq!(vendor.get(&path).await.json(), seen);
 }
 
+/// What never came to its effect is recorded as what it asked for.
+#[tokio::test]
+async fn a_suspension_is_recorded_as_one() {
+    let vendor = vendor().await;
+    let path = path(&partner(&vendor, "r-3").await);
+    for (change, operation) in [
+        (json!({"version": 1, "enabled": false}), "disable"),
+        (json!({"version": 1, "enabled": true}), "enable"),
+        (json!({"version": 1, "offerings": {"seats": 1}}), "change"),
+        (json!({"version": 1}), "change"),
+    ] {
+        vendor.fault("PUT", json!({"status": 503})).await;
+        expect(&vendor, 503, "PUT", &path, change).await;
+        let call = vendor.last_call().await;
+        assert_eq!(
+            (&call["operation"], &call["effect"]["kind"]),
+            (&json!(operation), &json!("none"))
+        );
+    }
+}
+
 #[tokio::test]
 async fn what_is_wrong_is_refused() {
     let vendor = vendor().await;
