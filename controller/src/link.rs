@@ -14,6 +14,7 @@ use fulfillment_crds::{
 use tokio::sync::{OwnedRwLockReadGuard, RwLock, mpsc};
 
 use crate::{
+    callback::heard::Heard,
     controller::{Context, Scope},
     credentials::{self, Keys, Secrets, secret_names},
     facts::Trouble,
@@ -70,6 +71,8 @@ pub struct Link {
     changed: mpsc::UnboundedSender<(String, String)>,
     /// When tenants may be deleted.
     pub deletes: Deletes,
+    /// Whether the vendor's callbacks arrive.
+    pub heard: Heard,
     /// The tenants that were found gone.
     pub vanished: Vanished,
     /// Whether connection and Secrets carry the finalizer. Passes hold it for reading from there to
@@ -135,6 +138,7 @@ impl Links {
                 health: Mutex::default(),
                 changed: self.changed.clone(),
                 deletes: Deletes::default(),
+                heard: Heard::default(),
                 vanished: Vanished::default(),
                 protected: Arc::new(RwLock::new(false)),
             })

@@ -54,6 +54,8 @@ pub struct Seen {
     pub sensitive: Option<(String, BTreeMap<String, SecretString>)>,
     /// The vendor was called.
     pub called: bool,
+    /// A callback has asked for the read of this pass.
+    pub hinted: bool,
     /// When the vendor wants to be asked again.
     pub retry_after: Option<Duration>,
 }
@@ -116,7 +118,8 @@ pub async fn observe(
         }
     }
     let inputs = ctx.key.inputs_hash(&parameters.values);
-    let intervals = intervals(ctx, &object, usable.as_ref());
+    let callback_url = callback_url(ctx, &object, usable.as_ref());
+    let intervals = intervals(ctx, &object, usable.as_ref(), callback_url.is_some());
     let mut facts = Facts {
         object: object_facts(&object, &ledger, ctx.pace.is_unarmed(&uid)),
         desired: Desired {
@@ -148,7 +151,8 @@ pub async fn observe(
     facts.pass.note = taken(ctx, scope, &object, &facts, usable.as_ref());
     facts.trouble =
         claim_conflict(ctx, scope, &object, &facts, usable.as_ref()).or(facts.trouble.take());
-    facts.clock = clock(
+    let hinted;
+    (facts.clock, hinted) = clock(
         ctx,
         scope,
         &object,
@@ -160,7 +164,7 @@ pub async fn observe(
     let order = Order {
         external_id,
         product: spec.product.clone(),
-        callback_url: callback_url(ctx, &object, usable.as_ref()),
+        callback_url,
         limits: spec.limits.clone(),
         parameters: parameters.values,
         structured: parameters.structured,
@@ -198,6 +202,7 @@ pub async fn observe(
         guard,
         sensitive: None,
         called: false,
+        hinted,
         retry_after: None,
     })
 }
@@ -251,13 +256,23 @@ fn rules(usable: Option<&Usable>) -> Rules {
     }
 }
 
-fn intervals(ctx: &Context, object: &Subscription, usable: Option<&Usable>) -> Intervals {
+fn intervals(
+    ctx: &Context,
+    object: &Subscription,
+    usable: Option<&Usable>,
+    calls_back: bool,
+) -> Intervals {
     let polling = usable
         .map(|usable| usable.connection.spec.polling.clone())
         .unwrap_or_default();
+    let pending = polling.pending.into();
+    let heard = usable
+        .filter(|_| calls_back)
+        .map(|usable| &usable.link.heard);
     Intervals {
+        poll: heard.map_or(pending, |heard| heard.poll(pending)),
         drift: object.spec.interval.unwrap_or(polling.interval).into(),
-        pending: polling.pending.into(),
+        pending,
         settle: ctx.settings.settle,
         jitter: ctx.settings.jitter,
     }
@@ -271,7 +286,7 @@ fn clock(
     facts: &Facts,
     usable: Option<&Usable>,
     intervals: &Intervals,
-) -> Clock {
+) -> (Clock, bool) {
     let now = pace::now();
     let pending = facts
         .ledger
@@ -308,7 +323,7 @@ fn clock(
         pending.is_some(),
         intervals,
     );
-    Clock {
+    let clock = Clock {
         now,
         backing_off: due.backing_off,
         // Without a read there is nothing to fill a missing output Secret with.
@@ -320,7 +335,8 @@ fn clock(
         mass_vanish: usable.is_some_and(|usable| usable.link.vanished.alarm()),
         paced_until: None,
         missing_confirmed: due.missing_confirmed,
-    }
+    };
+    (clock, due.hinted)
 }
 
 /// Where the vendor may call back, if it is to.

@@ -72,8 +72,10 @@ pub struct Memory {
     news: bool,
     /// This process has placed the finalizer, and no intent since: nothing was sent yet.
     unarmed: bool,
-    /// The vendor's last callback that a read has answered.
+    /// The vendor's last callback that was taken into account.
     called_back: Option<String>,
+    /// A callback has asked for a read that was not made yet.
+    hinted: bool,
     /// A mutation's outcome was unknown; an early read sees what landed late.
     verify_at: Option<Instant>,
 }
@@ -85,6 +87,8 @@ pub struct Intervals {
     pub drift: Duration,
     /// While a request is pending.
     pub pending: Duration,
+    /// The same, where the vendor's callbacks are taken into account.
+    pub poll: Duration,
     /// After which no earlier create can land.
     pub settle: Duration,
     /// How much `drift` varies, in percent.
@@ -98,6 +102,8 @@ pub struct Due {
     pub backing_off: bool,
     /// A read is due.
     pub read: bool,
+    /// A callback has asked for the read.
+    pub hinted: bool,
     /// No earlier create can still land.
     pub settled: bool,
     /// The tenant has been missing long enough to believe it.
@@ -186,6 +192,7 @@ impl Pace {
             // After a restart an old hint says nothing, unless an answer is still awaited.
             if known || pending {
                 memory.next_read = Some(now);
+                memory.hinted = true;
             }
         }
         if let Some(intent) = intent {
@@ -201,6 +208,7 @@ impl Pace {
         Due {
             backing_off: memory.not_before.is_some_and(|at| at > now),
             read: past(memory.next_read) || past(memory.verify_at),
+            hinted: memory.hinted,
             settled: memory
                 .intent
                 .as_ref()
@@ -282,6 +290,7 @@ impl Pace {
         let memory = all.entry(uid.to_owned()).or_default();
         memory.stumbles = 0;
         memory.output &= !end.read;
+        memory.hinted &= !end.read;
         if end.read && memory.verify_at.is_some_and(|at| at <= now) {
             memory.verify_at = None;
         }
@@ -326,7 +335,7 @@ impl Pace {
                     let poll = if end.rest == Rest::Overdue {
                         BACKOFF_MOST
                     } else {
-                        intervals.pending
+                        intervals.poll
                     };
                     memory.next_read = Some(now + end.retry_after.unwrap_or(poll));
                 }
@@ -441,6 +450,7 @@ mod tests {
     const INTERVALS: Intervals = Intervals {
         drift: Duration::from_secs(600),
         pending: Duration::from_secs(30),
+        poll: Duration::from_secs(30),
         settle: Duration::from_secs(220),
         jitter: 10,
     };

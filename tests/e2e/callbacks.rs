@@ -30,7 +30,7 @@ fn world(proof: &str, key: &str, secrets: Option<&str>) -> (World, String) {
     if let Some(secrets) = secrets {
         world.apply(&secret("acme-callback", &[("key", secrets)]));
     }
-    let by_hand = json!({"async": {"after": "manual", "retryAfter": null}});
+    let by_hand = json!({"async": {"after": "manual", "retryAfter": "0s"}});
     world
         .vendor
         .behavior(json!({"operations": {"create": by_hand}}));
@@ -181,4 +181,66 @@ fn a_flood_is_refused_without_a_write_and_the_genuine_one_passes() {
     assert_eq!(standing(&mail, "Ready"), "True Active");
     // Where the hint's write takes long, the vendor says it twice.
     assert_eq!(operations(&world.vendor.calls())[..2], ["create", "get"]);
+}
+
+/// Purchases, waits until the vendor was asked so many times, and says how long the shortest wait
+/// between two questions was.
+fn asked(world: &World, name: &str, times: usize) -> (String, Duration) {
+    let mail = pending(world, name);
+    let tenant = mail["status"]["tenantId"].as_str().unwrap_or_default();
+    let path = format!("/tenant/{tenant}");
+    let times: Vec<_> = world.eventually("it is asked", SOON, || {
+        let mut calls = world.vendor.calls();
+        calls.retain(|call| call.operation() == "get" && call.0["path"] == path);
+        match calls.len() {
+            n if n > times => Ok(calls.iter().map(e2e::vendor::Call::time).collect()),
+            n => Err(format!("{n} times")),
+        }
+    });
+    let waits = times.windows(2).map(|two| two[1].duration_since(two[0]));
+    let shortest = waits.min().unwrap_or_default();
+    (tenant.to_owned(), shortest.unsigned_abs())
+}
+
+#[test]
+fn who_calls_back_is_asked_less_often_until_a_callback_stays_away() {
+    let (world, _) = world("standard-webhooks", KEY, Some(KEY));
+    let connection = json!({"spec": {"polling": {"pending": "1s"}}}).to_string();
+    let patch = ["patch", "vendorconnection", "acme", "--type=merge", "-p"];
+    world.kubectl(&[&patch[..], &[&connection]].concat());
+    let four = Duration::from_secs(4);
+
+    let (first, often) = asked(&world, "first", 4);
+    assert!(often < four, "{often:?}");
+    // By chance a question may come before the callback: then nothing is proven yet.
+    world.vendor.approve(&first);
+    world.ready("first");
+    let mut proven = false;
+    for n in 0..5 {
+        let name = format!("proof-{n}");
+        let mail = pending(&world, &name);
+        world
+            .vendor
+            .approve(mail["status"]["tenantId"].as_str().unwrap_or_default());
+        world.ready(&name);
+        let (tenant, seldom) = asked(&world, &format!("second-{n}"), 1);
+        world.vendor.approve(&tenant);
+        world.ready(&format!("second-{n}"));
+        proven = seldom >= four;
+        if proven {
+            break;
+        }
+    }
+    assert!(proven, "it is asked as often as ever");
+
+    // From now on its callbacks are refused: the next decision is found by a poll, and all are
+    // asked after as before.
+    world.apply(&secret("acme-callback", &[("key", "whsec_b3RoZXI=")]));
+    let lost = pending(&world, "lost");
+    world
+        .vendor
+        .approve(lost["status"]["tenantId"].as_str().unwrap_or_default());
+    world.ready("lost");
+    let (_, often) = asked(&world, "third", 4);
+    assert!(often < four, "{often:?}");
 }

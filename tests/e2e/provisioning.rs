@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 /// A vendor behaviour: an operation that is decided by hand, with nothing said about when to ask.
 fn by_hand(operation: &str) -> Value {
-    json!({"operations": {operation: {"async": {"after": "manual", "retryAfter": null}}}})
+    json!({"operations": {operation: {"async": {"after": "manual", "retryAfter": "0s"}}}})
 }
 
 fn at_once(operation: &str) -> Value {
@@ -34,7 +34,7 @@ fn a_purchase_is_pending_until_the_vendor_approves_it() {
         world
             .vendor
             .behavior(json!({"operations": {"create": {"async": {
-                "after": "manual", "status": code, "retryAfter": null,
+                "after": "manual", "status": code, "retryAfter": "0s",
             }}}}));
         world.subscribe("mail", json!({}));
         let mail = world.stands("mail", "Ready", "False Provisioning");

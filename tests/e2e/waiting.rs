@@ -213,7 +213,7 @@ fn kstatus_gives_what_the_table_implies_at_each_step() {
     assert_eq!(world.sub("mail")["status"]["observedGeneration"], -1);
     assert_eq!(now(), Status::InProgress);
 
-    let by_hand = json!({"async": {"after": "manual", "retryAfter": null}});
+    let by_hand = json!({"async": {"after": "manual", "retryAfter": "0s"}});
     world.vendor.behavior(json!({"operations": {
         "create": by_hand, "change": by_hand, "disable": by_hand, "enable": by_hand, "delete": by_hand,
     }}));

@@ -2,6 +2,7 @@
 //! hint: what is true is read from the vendor. Served by every replica; the hint is an annotation on
 //! the Subscription, which is durable before the vendor hears so, and which whoever leads sees.
 
+pub mod heard;
 pub mod proof;
 mod server;
 

@@ -150,7 +150,8 @@ pub struct Plan {
     pub answered: Outcome,
     /// The status of the answer: 202, or 200 or 201 with a pending tenant in the body.
     pub status: AcceptedStatus,
-    /// The `Retry-After` of the answer and of reads while the request is pending; `null`: none.
+    /// The `Retry-After` of the answer and of reads while the request is pending. `0s`, or
+    /// `null` where the whole behaviour is set: none.
     pub retry_after: Option<Wait>,
     /// Give `Retry-After` as an HTTP date.
     pub retry_after_as_date: bool,

@@ -352,7 +352,7 @@ impl Desk<'_, '_> {
         let Some(plan) = tenant.open.as_ref().map(|open| &open.plan) else {
             return answer;
         };
-        let Some(wait) = plan.retry_after else {
+        let Some(wait) = plan.retry_after.filter(|wait| !wait.0.is_zero()) else {
             return answer;
         };
         let value = if plan.retry_after_as_date {

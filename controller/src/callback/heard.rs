@@ -1,0 +1,45 @@
+//! Whether a vendor's callbacks arrive, by what they are for: that a decision is known before it is
+//! asked after.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How much slower a pending request is asked after while callbacks are proven. What is lost with
+/// one that then fails to come is this much time, once: the poll that finds the decision tells that
+/// they are not to be relied on, and all others are asked after as often as before.
+const SLOWER: u32 = 4;
+
+/// What is known of one vendor's callbacks.
+#[derive(Debug, Default)]
+pub struct Heard(AtomicBool);
+
+impl Heard {
+    /// A read found a pending request decided; `hinted` says whether a callback had asked for the read.
+    pub fn decided(&self, hinted: bool) {
+        self.0.store(hinted, Ordering::Relaxed);
+    }
+
+    /// How often to ask after a pending request that is to be asked after this often.
+    pub fn poll(&self, pending: std::time::Duration) -> std::time::Duration {
+        if self.0.load(Ordering::Relaxed) {
+            pending * SLOWER
+        } else {
+            pending
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn the_last_decision_tells_whether_callbacks_arrive() {
+        let (heard, often) = (Heard::default(), Duration::from_secs(30));
+        assert_eq!(heard.poll(often), often);
+        heard.decided(true);
+        assert_eq!(heard.poll(often), often * SLOWER);
+        heard.decided(false);
+        assert_eq!(heard.poll(often), often);
+    }
+}
