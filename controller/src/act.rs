@@ -180,7 +180,7 @@ async fn delete(
     }
     let uid = uid(seen);
     let wait = seen.usable.as_ref().map_or(Duration::ZERO, |usable| {
-        let most = usable.connection.spec.policies.max_deletes_per_minute;
+        let most = usable.connection.spec().policies.max_deletes_per_minute;
         usable.link.deletes.wait(&uid, most)
     });
     if wait.is_zero() {
@@ -207,9 +207,7 @@ async fn admit(
         ))));
     }
     match &seen.usable {
-        Some(usable) => Ok(link::protect(&ctx.cluster, &namespace, usable)
-            .await?
-            .map(Some)),
+        Some(usable) => Ok(link::protect(&ctx.cluster, usable).await?.map(Some)),
         None => Ok(Ok(None)),
     }
 }
@@ -287,8 +285,7 @@ fn note_gone(scope: &Scope, seen: &mut Seen, usable: &Usable) {
     };
     let meta = &seen.object.metadata;
     let uid = meta.uid.as_deref().unwrap_or_default();
-    let (namespace, name) = &usable.link.key;
-    let total = || scope.tenants(namespace, name);
+    let total = || scope.tenants(&usable.link.key);
     let gone = read == Read::Absent;
     let interval = seen.intervals.drift;
     if usable.link.vanished.note(uid, gone, interval, total) {

@@ -12,7 +12,8 @@ use kube::ResourceExt;
 use crate::{
     controller::{Context, Scope},
     facts::Trouble,
-    link::Usable,
+    kinds::{Connection, ConnectionKey},
+    link::{self, Usable},
 };
 
 /// The uids of Subscriptions that this process has let go ahead with an externalId of their own
@@ -121,12 +122,15 @@ fn others(
     usable: &Usable,
     wanted: impl Fn(&Subscription) -> bool,
 ) -> Vec<Arc<Subscription>> {
-    let url = &usable.connection.spec.url;
+    let url = &usable.connection.spec().url;
     let same_url = |other: &Subscription| {
-        let namespace = other.namespace().unwrap_or_default();
-        scope
-            .connection(&namespace, &other.spec.connection_ref.name)
-            .is_some_and(|c| c.is_ok_and(|c| c.spec.url == *url))
+        let connection = scope.connection(&ConnectionKey::named_by(other));
+        // Who may not use a connection claims nothing by naming it.
+        let may_use = |connection: &Connection| {
+            let namespace = other.metadata.namespace.as_deref().unwrap_or_default();
+            connection.allows(namespace) || link::is_recorded(other)
+        };
+        connection.is_some_and(|c| c.is_ok_and(|c| c.spec().url == *url && may_use(&c)))
     };
     let mut found = Vec::new();
     for other in scope.subscriptions.state() {
