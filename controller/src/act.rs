@@ -7,6 +7,7 @@ use k8s_openapi::jiff::SignedDuration;
 use tokio::time::Instant;
 
 use crate::{
+    claims,
     controller::{Context, Scope},
     drift,
     facts::{Intent, Read, Trouble},
@@ -269,6 +270,12 @@ async fn call(ctx: &Context, scope: &Scope, seen: &mut Seen, step: &Step) -> Res
         for tenant in answer.said.tenants() {
             product::sort(product, tenant);
         }
+    }
+    if let Ok(shown) = &mut answer
+        && let Some(refused) =
+            claims::refuse_taken(ctx, scope, &seen.object, &usable, &mut shown.said)
+    {
+        answer = Err(refused);
     }
     seen.called = true;
     log(seen, step, &answer);

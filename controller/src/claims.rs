@@ -13,7 +13,9 @@ use crate::{
     controller::{Context, Scope},
     facts::Trouble,
     kinds::{Connection, ConnectionKey},
+    ledger::CONFLICT,
     link::{self, Usable},
+    vendor::{Class, Effect, Said, VendorError},
 };
 
 /// The uids of Subscriptions that this process has let go ahead with an externalId of their own
@@ -83,6 +85,36 @@ pub fn taken(
             "tenant {tenant} belongs to Subscription {} already",
             path(holder)
         )
+    })
+}
+
+/// What another Subscription holds is not taken, whatever name led to it: an intent is an annotation,
+/// and whoever may write the object can write a name there that is somebody else's. Said as a refusal
+/// of the vendor's, so that it ends where a conflict of names ends.
+pub fn refuse_taken(
+    ctx: &Context,
+    scope: &Scope,
+    object: &Subscription,
+    usable: &Usable,
+    said: &mut Said,
+) -> Option<VendorError> {
+    match said {
+        Said::Exists(_) | Said::Found(_) => {}
+        Said::Tenant(_) | Said::Done | Said::Accepted(_) | Said::Absent => return None,
+    }
+    let own = object.status.as_ref().and_then(|s| s.tenant_id.as_deref());
+    let shown = said.tenants().iter().map(|tenant| tenant.id.as_str());
+    let why = shown
+        .filter(|id| Some(*id) != own)
+        .find_map(|id| taken(ctx, scope, object, id, usable))?;
+    Some(VendorError {
+        class: Class::Refused,
+        effect: Effect::None,
+        retry_after: None,
+        status: None,
+        code: CONFLICT.to_owned(),
+        message: why,
+        parameters: Vec::new(),
     })
 }
 

@@ -235,14 +235,18 @@ pub async fn usable_by(
         Err(trouble) => return Ok(Err(trouble)),
     };
     let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-    if connection.allows(namespace) {
+    let allowed = connection.allows(namespace);
+    let refused = if !allowed {
+        format!(
+            "{} does not allow namespace {namespace}: add it to spec.allowedNamespaces",
+            connection.key()
+        )
+    } else if connection.is_terminating() {
+        format!("{} is being deleted", connection.key())
+    } else {
         return prepare(ctx, scope, connection).await;
-    }
-    let refused = format!(
-        "{} does not allow namespace {namespace}: add it to spec.allowedNamespaces",
-        connection.key()
-    );
-    if !is_recorded(object) {
+    };
+    if !allowed && !is_recorded(object) {
         return Ok(Err(not_ready(refused)));
     }
     let usable = prepare(ctx, scope, connection).await?;

@@ -248,3 +248,26 @@ async fn found(ctx: &Context, usable: &Usable, name: &str) -> Vec<Tenant> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tombstone_names_the_connection_of_its_kind() {
+        let stone = |kind: Option<&str>| {
+            let texts = [("namespace", "team-a"), ("connection", "acme")];
+            let all = texts.into_iter().chain(kind.map(|kind| (KIND, kind)));
+            connection(&all.map(|(k, v)| (k.to_owned(), v.to_owned())).collect())
+        };
+        let near = ConnectionKey {
+            namespace: Some("team-a".into()),
+            name: "acme".into(),
+        };
+        // Those of an older operator say nothing of the kind.
+        assert_eq!(stone(None), near);
+        assert_eq!(stone(Some("VendorConnection")), near);
+        let far = stone(Some("ClusterVendorConnection"));
+        assert_eq!(far.to_string(), "ClusterVendorConnection acme");
+    }
+}
