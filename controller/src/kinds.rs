@@ -247,11 +247,9 @@ impl Cluster {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
 
-    fn subscription(namespace: &str, reference: serde_json::Value) -> Subscription {
+    fn subscription(namespace: &str, reference: &serde_json::Value) -> Subscription {
         serde_json::from_value(json!({
             "apiVersion": "fulfillment-operator.io/v1alpha1",
             "kind": "Subscription",
@@ -263,9 +261,9 @@ mod tests {
 
     #[test]
     fn a_reference_names_one_kind_in_one_place() {
-        let own = subscription("team-a", json!({"name": "acme"}));
+        let own = subscription("team-a", &json!({"name": "acme"}));
         let shared = json!({"kind": "ClusterVendorConnection", "name": "acme"});
-        let shared = subscription("team-a", shared);
+        let shared = subscription("team-a", &shared);
         let (near, far) = (
             ConnectionKey::named_by(&own),
             ConnectionKey::named_by(&shared),
@@ -276,11 +274,11 @@ mod tests {
         assert_eq!(far.to_string(), "ClusterVendorConnection acme");
         assert!(near.is_named_by(&own) && far.is_named_by(&shared));
         assert!(!near.is_named_by(&shared) && !far.is_named_by(&own));
-        let elsewhere = subscription("team-b", json!({"name": "acme"}));
+        let elsewhere = subscription("team-b", &json!({"name": "acme"}));
         assert!(!near.is_named_by(&elsewhere), "another namespace's acme");
         assert!(far.is_named_by(&subscription(
             "team-b",
-            json!({"kind": "ClusterVendorConnection", "name": "acme"}),
+            &json!({"kind": "ClusterVendorConnection", "name": "acme"}),
         )));
         assert_ne!(near.label(), far.label());
     }

@@ -60,8 +60,6 @@ impl ClusterVendorConnectionSpec {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
 
     fn allowing(namespaces: &[&str]) -> ClusterVendorConnectionSpec {

@@ -1,5 +1,6 @@
 //! One connection for several namespaces: who may use it, where its Secrets are, and that it is kept
 //! and guarded over all of them.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use crate::products::policy;
 use e2e::{
