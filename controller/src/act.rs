@@ -7,6 +7,7 @@ use k8s_openapi::jiff::SignedDuration;
 use tokio::time::Instant;
 
 use crate::{
+    claims,
     controller::{Context, Scope},
     drift,
     facts::{Intent, Read, Trouble},
@@ -180,7 +181,7 @@ async fn delete(
     }
     let uid = uid(seen);
     let wait = seen.usable.as_ref().map_or(Duration::ZERO, |usable| {
-        let most = usable.connection.spec.policies.max_deletes_per_minute;
+        let most = usable.connection.spec().policies.max_deletes_per_minute;
         usable.link.deletes.wait(&uid, most)
     });
     if wait.is_zero() {
@@ -207,9 +208,7 @@ async fn admit(
         ))));
     }
     match &seen.usable {
-        Some(usable) => Ok(link::protect(&ctx.cluster, &namespace, usable)
-            .await?
-            .map(Some)),
+        Some(usable) => Ok(link::protect(&ctx.cluster, usable).await?.map(Some)),
         None => Ok(Ok(None)),
     }
 }
@@ -277,6 +276,12 @@ async fn call(ctx: &Context, scope: &Scope, seen: &mut Seen, step: &Step) -> Res
             product::sort(product, tenant);
         }
     }
+    if let Ok(shown) = &mut answer
+        && let Some(refused) =
+            claims::refuse_taken(ctx, scope, &seen.object, &usable, &mut shown.said)
+    {
+        answer = Err(refused);
+    }
     seen.called = true;
     log(seen, step, operation, &answer);
     keep(seen, &answer);
@@ -292,8 +297,7 @@ fn note_gone(scope: &Scope, seen: &mut Seen, usable: &Usable) {
     };
     let meta = &seen.object.metadata;
     let uid = meta.uid.as_deref().unwrap_or_default();
-    let (namespace, name) = &usable.link.key;
-    let total = || scope.tenants(namespace, name);
+    let total = || scope.tenants(&usable.link.key);
     let gone = read == Read::Absent;
     let interval = seen.intervals.drift;
     if usable.link.vanished.note(uid, gone, interval, total) {

@@ -12,7 +12,10 @@ use kube::ResourceExt;
 use crate::{
     controller::{Context, Scope},
     facts::Trouble,
-    link::Usable,
+    kinds::{Connection, ConnectionKey},
+    ledger::CONFLICT,
+    link::{self, Usable},
+    vendor::{Class, Effect, Said, VendorError},
 };
 
 /// The uids of Subscriptions that this process has let go ahead with an externalId of their own
@@ -85,6 +88,36 @@ pub fn taken(
     })
 }
 
+/// What another Subscription holds is not taken, whatever name led to it: an intent is an annotation,
+/// and whoever may write the object can write a name there that is somebody else's. Said as a refusal
+/// of the vendor's, so that it ends where a conflict of names ends.
+pub fn refuse_taken(
+    ctx: &Context,
+    scope: &Scope,
+    object: &Subscription,
+    usable: &Usable,
+    said: &mut Said,
+) -> Option<VendorError> {
+    match said {
+        Said::Exists(_) | Said::Found(_) => {}
+        Said::Tenant(_) | Said::Done | Said::Accepted(_) | Said::Absent => return None,
+    }
+    let own = object.status.as_ref().and_then(|s| s.tenant_id.as_deref());
+    let shown = said.tenants().iter().map(|tenant| tenant.id.as_str());
+    let why = shown
+        .filter(|id| Some(*id) != own)
+        .find_map(|id| taken(ctx, scope, object, id, usable))?;
+    Some(VendorError {
+        class: Class::Refused,
+        effect: Effect::None,
+        retry_after: None,
+        status: None,
+        code: CONFLICT.to_owned(),
+        message: why,
+        parameters: Vec::new(),
+    })
+}
+
 /// The Subscription that has a value which no two of one product may have: the older one.
 pub fn holder(
     ctx: &Context,
@@ -121,12 +154,15 @@ fn others(
     usable: &Usable,
     wanted: impl Fn(&Subscription) -> bool,
 ) -> Vec<Arc<Subscription>> {
-    let url = &usable.connection.spec.url;
+    let url = &usable.connection.spec().url;
     let same_url = |other: &Subscription| {
-        let namespace = other.namespace().unwrap_or_default();
-        scope
-            .connection(&namespace, &other.spec.connection_ref.name)
-            .is_some_and(|c| c.is_ok_and(|c| c.spec.url == *url))
+        let connection = scope.connection(&ConnectionKey::named_by(other));
+        // Who may not use a connection claims nothing by naming it.
+        let may_use = |connection: &Connection| {
+            let namespace = other.metadata.namespace.as_deref().unwrap_or_default();
+            connection.allows(namespace) || link::is_recorded(other)
+        };
+        connection.is_some_and(|c| c.is_ok_and(|c| c.spec().url == *url && may_use(&c)))
     };
     let mut found = Vec::new();
     for other in scope.subscriptions.state() {

@@ -12,7 +12,8 @@ use crate::{lease::Timings, vendor::guard::AddressPolicy};
 #[derive(Clone, Debug, Parser)]
 #[command(name = "fulfillment-operator", version)]
 pub struct Args {
-    /// A namespace to watch; repeat it for more. Default: all.
+    /// A namespace to watch; repeat it for more. Default: all. With it ClusterVendorConnections are
+    /// not used.
     #[arg(
         long = "watch-namespace",
         env = "FULFILLMENT_WATCH_NAMESPACE",
@@ -53,6 +54,10 @@ pub struct Args {
     /// fulfillment-installation-key in the operator's namespace.
     #[arg(long, env = "FULFILLMENT_INSTALLATION_KEY_SECRET", value_parser = secret_name)]
     pub installation_key_secret: Option<(String, String)>,
+
+    /// Where the Secrets of ClusterVendorConnections are. Default: the operator's namespace.
+    #[arg(long, env = "FULFILLMENT_CLUSTER_RESOURCE_NAMESPACE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub cluster_resource_namespace: Option<String>,
 
     /// A private network vendors may be in, as CIDR; repeat it for more. Metadata and loopback
     /// addresses stay refused.

@@ -1,5 +1,5 @@
-//! Passes over VendorConnections: their status, and their protection while tenants exist behind
-//! them. No call to the vendor is made here.
+//! Passes over connections of either kind: their status, and their protection while tenants exist
+//! behind them. No call to the vendor is made here.
 
 use std::{
     collections::HashMap,
@@ -8,25 +8,29 @@ use std::{
 };
 
 use fulfillment_crds::{
-    Condition, ConditionType, Reason, Subscription, VendorConnection, VendorConnectionStatus,
-    finalizers,
+    Condition, ConditionType, Reason, Subscription, VendorConnectionStatus, finalizers,
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use kube::{
-    Resource, ResourceExt,
-    api::{ListParams, Patch, PatchParams},
-    runtime::controller::{self, Action, ReconcileRequest},
+    Api, Resource, ResourceExt,
+    api::ListParams,
+    runtime::{
+        controller::{self, Action},
+        reflector::Store,
+    },
 };
-use serde_json::json;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     controller::{Context, PassError, Scope, queue},
     credentials::secret_names,
-    kubernetes::{FIELD_MANAGER, KubeError, bounded},
+    kinds::{Connection, ConnectionKey},
+    kubernetes::{KubeError, bounded},
     link::{self, Health, Usable},
-    object::Guarded,
-    pace, report, watches,
+    object::{Decode, Guarded},
+    pace,
+    queues::Queued,
+    report,
 };
 
 /// How often the count is written while it neither leaves nor reaches 0.
@@ -46,19 +50,23 @@ struct Last {
     looked: Arc<Mutex<HashMap<String, Instant>>>,
 }
 
-/// Runs passes over connections until the operator stops.
-pub async fn passes(
+/// Runs passes over the connections of one kind until the operator stops.
+pub async fn passes<K>(
     ctx: &Arc<Context>,
     scope: &Arc<Scope>,
-    receiver: mpsc::UnboundedReceiver<ReconcileRequest<Guarded<VendorConnection>>>,
-) {
+    store: Store<Guarded<K>>,
+    receiver: Queued<K>,
+) where
+    K: Decode + Send + Sync + 'static,
+    Connection: From<Arc<K>>,
+{
     let scope_of_pass = Arc::clone(scope);
     let last = Last::default();
     controller::applier(
         move |object, ctx| guarded_pass(object, ctx, Arc::clone(&scope_of_pass), last.clone()),
         |_, _: &PassError, _| Action::requeue(Duration::from_secs(1).mul_f64(0.5 + pace::random())),
         Arc::clone(ctx),
-        scope.connections.clone(),
+        store,
         queue(receiver, ctx.stopping.clone()),
         controller::Config::default(),
     )
@@ -66,22 +74,27 @@ pub async fn passes(
     .await;
 }
 
-fn guarded_pass(
-    object: Arc<Guarded<VendorConnection>>,
+fn guarded_pass<K>(
+    object: Arc<Guarded<K>>,
     ctx: Arc<Context>,
     scope: Arc<Scope>,
     last: Last,
-) -> BoxFuture<'static, Result<Action, PassError>> {
+) -> BoxFuture<'static, Result<Action, PassError>>
+where
+    K: Decode + Send + Sync + 'static,
+    Connection: From<Arc<K>>,
+{
     async move {
         let Ok(connection) = &object.0 else {
             return Ok(Action::requeue(IDLE));
         };
-        let uid = connection.uid().unwrap_or_default();
+        let connection = Connection::from(Arc::clone(connection));
+        let uid = connection.meta().uid.clone().unwrap_or_default();
         if let Some(left) = left(&last.looked, &uid, LOOK) {
             return Ok(Action::requeue(left));
         }
         stamp(&last.looked, &uid);
-        let pass = std::panic::AssertUnwindSafe(pass(&ctx, &scope, connection, &last));
+        let pass = std::panic::AssertUnwindSafe(pass(&ctx, &scope, &connection, &last));
         let result = pass
             .catch_unwind()
             .await
@@ -91,7 +104,8 @@ fn guarded_pass(
             Err(KubeError::Gone) => Ok(Action::await_change()),
             Err(error) => {
                 if !matches!(error, KubeError::Conflict) {
-                    tracing::warn!(connection = connection.name_any(), namespace = connection.namespace(), %error, "pass over a connection failed");
+                    let key = connection.key();
+                    tracing::warn!(connection = %key, namespace = key.namespace, %error, "pass over a connection failed");
                 }
                 Err(error.into())
             }
@@ -103,32 +117,34 @@ fn guarded_pass(
 async fn pass(
     ctx: &Context,
     scope: &Scope,
-    connection: &VendorConnection,
+    connection: &Connection,
     last: &Last,
 ) -> Result<Duration, KubeError> {
-    let count = guard(ctx, scope, connection).await?;
-    if connection.metadata.deletion_timestamp.is_some() && count == 0 {
+    let key = connection.key();
+    let count = guard(ctx, scope, connection, &key).await?;
+    if connection.is_terminating() && count == 0 {
         return Ok(IDLE);
     }
-    let ready = ready(ctx, scope, connection).await?;
-    let before = connection.status.clone().unwrap_or_default();
+    let ready = ready(ctx, scope, &key).await?;
+    let before = connection.status().cloned().unwrap_or_default();
+    let generation = connection.meta().generation;
     let condition = |reason: Reason, message: &str, status: &str| {
         report::condition(
             ConditionType::Ready,
             status,
             reason,
             message,
-            connection.metadata.generation.unwrap_or_default(),
+            generation.unwrap_or_default(),
             &before.conditions,
             pace::now(),
         )
     };
     let after = VendorConnectionStatus {
-        observed_generation: connection.metadata.generation,
+        observed_generation: generation,
         subscriptions: Some(count),
         conditions: vec![match ready {
             // What an earlier process learnt stands until a call says otherwise.
-            Ok((Reason::Configured, _)) if learnt(&before, connection) => {
+            Ok((Reason::Configured, _)) if learnt(&before, generation) => {
                 before.conditions[0].clone()
             }
             Ok((reason, message)) => condition(reason, message, "True"),
@@ -143,43 +159,38 @@ async fn pass(
 async fn guard(
     ctx: &Context,
     scope: &Scope,
-    connection: &VendorConnection,
+    connection: &Connection,
+    key: &ConnectionKey,
 ) -> Result<i64, KubeError> {
-    let (namespace, name) = (
-        connection.namespace().unwrap_or_default(),
-        connection.name_any(),
-    );
-    let link = ctx.links.get(&namespace, &name);
+    let link = ctx.links.get(key);
     // No pass is between this connection's finalizer and its Subscription's own while we count.
     let mut protected = link.protected.write().await;
-    let count = count(ctx, scope, &namespace, &name).await?;
+    let count = count(ctx, scope, key).await?;
     if count == 0 {
         *protected = false;
     }
-    if count > 0 && connection.metadata.deletion_timestamp.is_none() {
-        ctx.cluster
-            .set_finalizer(connection, finalizers::IN_USE, true)
-            .await?;
+    if count > 0 && !connection.is_terminating() {
+        ctx.cluster.hold_connection(connection, true).await?;
     }
-    guard_secrets(ctx, scope, &namespace).await?;
+    guard_secrets(ctx, scope, scope.secrets_of(key)).await?;
     if count == 0 {
         // The Secrets first: a connection without them could not end its tenants.
-        ctx.cluster
-            .set_finalizer(connection, finalizers::IN_USE, false)
-            .await?;
+        ctx.cluster.hold_connection(connection, false).await?;
     }
     Ok(count)
 }
 
 /// Our finalizer on the Secrets of a namespace that are in use, and on no other.
 async fn guard_secrets(ctx: &Context, scope: &Scope, namespace: &str) -> Result<(), KubeError> {
+    let mut connections = scope.every_connection();
+    connections.retain(|connection| scope.secrets_of(&connection.key()) == namespace);
     for secret in scope.secrets.state() {
         if secret.namespace().as_deref() != Some(namespace) {
             continue;
         }
         let name = secret.name_any();
         let has = secret.finalizers().iter().any(|f| f == finalizers::IN_USE);
-        let wanted = in_use(ctx, scope, namespace, &name).await?;
+        let wanted = in_use(ctx, scope, &connections, &name).await?;
         let too_late = wanted && secret.metadata.deletion_timestamp.is_some();
         if has == wanted || too_late {
             continue;
@@ -194,25 +205,21 @@ async fn guard_secrets(ctx: &Context, scope: &Scope, namespace: &str) -> Result<
     Ok(())
 }
 
-/// Whether a Secret is named by a connection that has Subscriptions.
+/// Whether a Secret is named by one of these connections that has Subscriptions.
 async fn in_use(
     ctx: &Context,
     scope: &Scope,
-    namespace: &str,
+    connections: &[Connection],
     secret: &str,
 ) -> Result<bool, KubeError> {
-    for connection in scope.connections.state() {
-        let names = connection
-            .0
-            .as_ref()
-            .is_ok_and(|c| secret_names(&c.spec).contains(secret));
-        if !names || connection.namespace().as_deref() != Some(namespace) {
+    for connection in connections {
+        if !secret_names(connection.spec()).contains(secret) {
             continue;
         }
-        let name = connection.name_any();
-        let link = ctx.links.get(namespace, &name);
+        let key = connection.key();
+        let link = ctx.links.get(&key);
         let protected = link.protected.try_read().is_ok_and(|p| *p);
-        if protected || count(ctx, scope, namespace, &name).await? > 0 {
+        if protected || count(ctx, scope, &key).await? > 0 {
             return Ok(true);
         }
     }
@@ -220,63 +227,48 @@ async fn in_use(
 }
 
 /// How many Subscriptions may have a tenant behind this connection.
-async fn count(
-    ctx: &Context,
-    scope: &Scope,
-    namespace: &str,
-    connection: &str,
-) -> Result<i64, KubeError> {
+async fn count(ctx: &Context, scope: &Scope, key: &ConnectionKey) -> Result<i64, KubeError> {
     let seen = scope.subscriptions.state();
-    let here = seen
-        .iter()
-        .filter(|o| o.meta().namespace.as_deref() == Some(namespace));
-    let mut n = here.filter(|o| counts(ctx, o, connection)).count();
+    let mut n = seen.iter().filter(|o| counts(ctx, o, key)).count();
     if n == 0 && ctx.settings.label_selector.is_some() {
         // What has lost its label is out of sight, and its tenant is still there.
-        let all = ctx.cluster.api::<Guarded<Subscription>>(namespace);
+        let all: Api<Guarded<Subscription>> = match &key.namespace {
+            Some(namespace) => ctx.cluster.api(namespace),
+            None => Api::all(ctx.cluster.client()),
+        };
         let all = bounded(all.list(&ListParams::default())).await?;
-        n = all.iter().filter(|o| counts(ctx, o, connection)).count();
+        n = all.iter().filter(|o| counts(ctx, o, key)).count();
     }
     Ok(i64::try_from(n).unwrap_or(i64::MAX))
 }
 
-fn counts(ctx: &Context, object: &Guarded<Subscription>, connection: &str) -> bool {
+fn counts(ctx: &Context, object: &Guarded<Subscription>, key: &ConnectionKey) -> bool {
     let finalized = object.finalizers().iter().any(|f| f == finalizers::TENANT);
     match &object.0 {
-        Ok(s) => watches::uses(s, connection) && (finalized || ctx.pace.has_finalizer(s)),
+        Ok(s) => key.is_named_by(s) && (finalized || ctx.pace.has_finalizer(s)),
         // What cannot be decoded may have a tenant anywhere.
-        Err(_) => finalized,
+        Err(_) => finalized && key.covers(object.meta().namespace.as_deref()),
     }
 }
 
 /// Whether the condition that stands is of calls made under this very spec.
-fn learnt(before: &VendorConnectionStatus, connection: &VendorConnection) -> bool {
+fn learnt(before: &VendorConnectionStatus, generation: Option<i64>) -> bool {
     before.conditions.first().is_some_and(|c| {
-        c.observed_generation == connection.metadata.generation
-            && c.reason != Reason::DependencyNotReady.as_str()
+        c.observed_generation == generation && c.reason != Reason::DependencyNotReady.as_str()
     })
 }
 
 type Ready = Result<(Reason, &'static str), (Reason, String)>;
 
 /// Whether the references resolve, and what the last call said.
-async fn ready(
-    ctx: &Context,
-    scope: &Scope,
-    connection: &VendorConnection,
-) -> Result<Ready, KubeError> {
-    let namespace = connection.namespace().unwrap_or_default();
-    let reference = fulfillment_crds::ConnectionRef {
-        kind: fulfillment_crds::ConnectionKind::VendorConnection,
-        name: connection.name_any(),
-    };
-    let usable = link::usable(ctx, scope, &namespace, &reference).await?;
+async fn ready(ctx: &Context, scope: &Scope, key: &ConnectionKey) -> Result<Ready, KubeError> {
+    let usable = link::usable(ctx, scope, key).await?;
     Ok(match usable {
         Ok(usable) if usable.link.vanished.alarm() => Err((
             Reason::MassVanish,
             format!(
-                "more than half of the tenants are gone at the vendor, and none is bought again until reads find them; if they are really gone, say so: kubectl annotate vendorconnection -n {namespace} {} --overwrite reconcile.fluxcd.io/requestedAt=\"$(date +%s)\"",
-                connection.name_any()
+                "more than half of the tenants are gone at the vendor, and none is bought again until reads find them; if they are really gone, say so: kubectl annotate {} --overwrite reconcile.fluxcd.io/requestedAt=\"$(date +%s)\"",
+                key.for_kubectl()
             ),
         )),
         Err(trouble)
@@ -298,12 +290,12 @@ async fn ready(
 /// Writes the status where it says something new, and not too often.
 async fn write(
     ctx: &Context,
-    connection: &VendorConnection,
+    connection: &Connection,
     before: &VendorConnectionStatus,
     after: &VendorConnectionStatus,
     last: &Last,
 ) -> Result<Duration, KubeError> {
-    let uid = connection.uid().unwrap_or_default();
+    let uid = connection.meta().uid.clone().unwrap_or_default();
     let word = |s: &VendorConnectionStatus| {
         s.conditions
             .first()
@@ -332,18 +324,9 @@ async fn write(
     if let Some(left) = left(&last.written, &uid, pause) {
         return Ok(left);
     }
-    let namespace = connection.namespace().unwrap_or_default();
-    let patch = json!({"metadata": {"uid": uid, "resourceVersion": connection.resource_version()}, "status": after});
-    let params = PatchParams {
-        field_manager: Some(FIELD_MANAGER.into()),
-        ..PatchParams::default()
-    };
-    bounded(
-        ctx.cluster
-            .api::<VendorConnection>(&namespace)
-            .patch_status(&connection.name_any(), &params, &Patch::Merge(patch)),
-    )
-    .await?;
+    ctx.cluster
+        .write_connection_status(connection, after)
+        .await?;
     stamp(&last.written, &uid);
     Ok(IDLE)
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fulfillment_crds::{Reason, Subscription, VendorConnection};
+use fulfillment_crds::{ClusterVendorConnection, Reason, Subscription, VendorConnection};
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use k8s_openapi::{
     api::core::v1::{ConfigMap, Secret},
@@ -30,6 +30,7 @@ use crate::{
     connection,
     events::{Events, Note},
     identity::InstallationKey,
+    kinds::{Connection, ConnectionKey},
     kubernetes::{Cluster, KubeError},
     lease::Gate,
     link::Links,
@@ -37,14 +38,12 @@ use crate::{
     object::{Decode, Guarded},
     pace::Pace,
     plan::Rest,
+    queues::{Queued, Queues},
     reconcile::reconcile,
     standby, tombstones,
     vendor::guard::AddressPolicy,
     watches,
 };
-
-/// A queue of names to look at.
-pub type Queue<K> = mpsc::UnboundedSender<ReconcileRequest<Guarded<K>>>;
 
 /// Settings that passes need.
 #[derive(Clone, Debug)]
@@ -57,6 +56,8 @@ pub struct Settings {
     pub sweep: Duration,
     /// Where tombstones are.
     pub own_namespace: String,
+    /// Where the Secrets of ClusterVendorConnections are.
+    pub cluster_resource_namespace: String,
     /// By how many percent drift reads vary.
     pub jitter: u8,
     /// Which addresses vendors may have.
@@ -99,8 +100,13 @@ pub struct Context {
 pub struct Scope {
     /// All Subscriptions.
     pub subscriptions: Store<Guarded<Subscription>>,
-    /// All connections.
+    /// All VendorConnections.
     pub connections: Store<Guarded<VendorConnection>>,
+    /// All ClusterVendorConnections; `None` where single namespaces are watched. Whoever does not see
+    /// all Subscriptions cannot tell when such a connection is not needed any more.
+    pub cluster_connections: Option<Store<Guarded<ClusterVendorConnection>>>,
+    /// Where the Secrets of ClusterVendorConnections are.
+    pub cluster_resource_namespace: String,
     /// All Secrets, without their contents.
     pub secrets: Store<PartialObjectMeta<Secret>>,
     /// All ConfigMaps, without their contents.
@@ -109,18 +115,35 @@ pub struct Scope {
 
 impl Scope {
     /// A connection, or why it cannot be decoded.
-    pub fn connection(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> Option<Result<Arc<VendorConnection>, String>> {
-        let found = self
-            .connections
-            .get(&ObjectRef::new(name).within(namespace))?;
-        Some(match &found.0 {
-            Ok(connection) => Ok(Arc::clone(connection)),
-            Err(invalid) => Err(invalid.error.clone()),
-        })
+    pub fn connection(&self, key: &ConnectionKey) -> Option<Result<Connection, String>> {
+        match &key.namespace {
+            Some(namespace) => {
+                let reference = ObjectRef::new(&key.name).within(namespace);
+                self.connections.get(&reference).map(|found| either(&found))
+            }
+            None => {
+                let store = self.cluster_connections.as_ref()?;
+                store
+                    .get(&ObjectRef::new(&key.name))
+                    .map(|found| either(&found))
+            }
+        }
+    }
+
+    /// All connections that can be decoded.
+    pub fn every_connection(&self) -> Vec<Connection> {
+        let cluster = self.cluster_connections.iter().flat_map(Store::state);
+        let cluster = cluster.filter_map(|found| either(&found).ok());
+        let namespaced = self.connections.state();
+        let namespaced = namespaced.iter().filter_map(|found| either(found).ok());
+        namespaced.chain(cluster).collect()
+    }
+
+    /// Where a connection's Secrets are.
+    pub fn secrets_of<'k>(&'k self, key: &'k ConnectionKey) -> &'k str {
+        key.namespace
+            .as_deref()
+            .unwrap_or(&self.cluster_resource_namespace)
     }
 
     /// Whether a Subscription has this tenant.
@@ -133,20 +156,18 @@ impl Scope {
     }
 
     /// How many Subscriptions of a connection should have a tenant.
-    pub fn tenants(&self, namespace: &str, connection: &str) -> usize {
+    pub fn tenants(&self, connection: &ConnectionKey) -> usize {
         let ours = |object: &Guarded<Subscription>| {
             object.0.as_ref().is_ok_and(|s| {
                 let tenant = s
                     .status
                     .as_ref()
                     .and_then(|status| status.tenant_id.as_ref());
-                s.spec.connection_ref.name == connection && tenant.is_some()
+                connection.is_named_by(s) && tenant.is_some()
             })
         };
         let all = self.subscriptions.state();
-        all.iter()
-            .filter(|o| o.meta().namespace.as_deref() == Some(namespace) && ours(o))
-            .count()
+        all.iter().filter(|object| ours(object)).count()
     }
 
     /// A Secret's metadata.
@@ -176,6 +197,17 @@ impl Scope {
             .and_then(|found| found.0.as_ref().ok().cloned())
             .filter(|found| found.metadata.uid == object.metadata.uid)
             .unwrap_or_else(|| Arc::clone(object))
+    }
+}
+
+/// A connection of either kind, or why it cannot be decoded.
+fn either<K: Decode>(found: &Guarded<K>) -> Result<Connection, String>
+where
+    Connection: From<Arc<K>>,
+{
+    match &found.0 {
+        Ok(connection) => Ok(Arc::clone(connection).into()),
+        Err(invalid) => Err(invalid.error.clone()),
     }
 }
 
@@ -232,55 +264,45 @@ pub async fn run(
     namespace: Option<String>,
     scopes: Arc<Mutex<Vec<Arc<Scope>>>>,
     readiness: Arc<Readiness>,
-    health: mpsc::UnboundedReceiver<(String, String)>,
+    health: mpsc::UnboundedReceiver<ConnectionKey>,
 ) {
-    let (subscriptions, mut subscription_queue) = mpsc::unbounded_channel();
-    let (connections, mut connection_queue) = mpsc::unbounded_channel();
-    let (scope, mut watching) = watches::start(
-        &ctx,
-        namespace.as_deref(),
-        &readiness,
-        subscriptions.clone(),
-        connections.clone(),
-    );
+    let (queues, mut queued) = Queues::new();
+    let (scope, mut watching) = watches::start(&ctx, namespace.as_deref(), &readiness, &queues);
     scopes
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .push(Arc::clone(&scope));
-    let forwarding = tokio::spawn(forward_health(health, connections.clone()));
-    if watches::ready(&scope).await
-        && standby::stand_by(
-            &ctx,
-            &scope,
-            (subscriptions, &mut subscription_queue),
-            (connections, &mut connection_queue),
-        )
-        .await
-    {
-        let passes = passes(&ctx, &scope, subscription_queue);
-        let connection_passes = connection::passes(&ctx, &scope, connection_queue);
-        tokio::join!(passes, connection_passes, tombstones::sweep(&ctx, &scope));
+    let forwarding = tokio::spawn(forward_health(health, queues.clone()));
+    if watches::ready(&scope).await && standby::stand_by(&ctx, &scope, &queues, &mut queued).await {
+        let passes = passes(&ctx, &scope, queued.subscriptions);
+        let store = scope.connections.clone();
+        let connection_passes = connection::passes(&ctx, &scope, store, queued.connections);
+        let cluster_connection_passes = async {
+            // Without a cache the queue ends here: what is sent to it is dropped.
+            if let Some(store) = scope.cluster_connections.clone() {
+                connection::passes(&ctx, &scope, store, queued.cluster_connections).await;
+            }
+        };
+        tokio::join!(
+            passes,
+            connection_passes,
+            cluster_connection_passes,
+            tombstones::sweep(&ctx, &scope)
+        );
     }
     watching.abort_all();
     forwarding.abort();
 }
 
-async fn forward_health(
-    mut health: mpsc::UnboundedReceiver<(String, String)>,
-    queue: Queue<VendorConnection>,
-) {
-    while let Some((namespace, name)) = health.recv().await {
-        let reference: ObjectRef<Guarded<VendorConnection>> =
-            ObjectRef::new(&name).within(&namespace);
-        if queue.send(reference.into()).is_err() {
-            return;
-        }
+async fn forward_health(mut health: mpsc::UnboundedReceiver<ConnectionKey>, queues: Queues) {
+    while let Some(key) = health.recv().await {
+        queues.connection(&key);
     }
 }
 
 /// The names to look at, until the operator stops.
 pub fn queue<K>(
-    receiver: mpsc::UnboundedReceiver<ReconcileRequest<Guarded<K>>>,
+    receiver: Queued<K>,
     mut stopping: watch::Receiver<bool>,
 ) -> impl futures::Stream<Item = Result<ReconcileRequest<Guarded<K>>, std::convert::Infallible>>
 where
@@ -294,11 +316,7 @@ where
     })
 }
 
-async fn passes(
-    ctx: &Arc<Context>,
-    scope: &Arc<Scope>,
-    receiver: mpsc::UnboundedReceiver<ReconcileRequest<Guarded<Subscription>>>,
-) {
+async fn passes(ctx: &Arc<Context>, scope: &Arc<Scope>, receiver: Queued<Subscription>) {
     let scope_of_pass = Arc::clone(scope);
     controller::applier(
         move |object, ctx: Arc<Context>| guarded_pass(object, ctx, Arc::clone(&scope_of_pass)),

@@ -225,12 +225,20 @@ impl Cluster {
         K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
         K::DynamicType: Default,
     {
+        Self::get_from(&self.api::<K>(namespace), name).await
+    }
+
+    /// One object of an API, or `None`.
+    pub(crate) async fn get_from<K>(api: &Api<K>, name: &str) -> Result<Option<K>, KubeError>
+    where
+        K: Clone + DeserializeOwned + std::fmt::Debug,
+    {
         if !is_name(name) {
             // The client puts names into paths as they are: "../../x/secrets/y" would leave the
             // namespace. Nothing of such a name can exist.
             return Ok(None);
         }
-        bounded(self.api::<K>(namespace).get_opt(name)).await
+        bounded(api.get_opt(name)).await
     }
 
     /// A Subscription, or `None`.
@@ -478,6 +486,20 @@ impl Cluster {
         K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
         K::DynamicType: Default,
     {
+        let namespace = object.meta().namespace.as_deref().unwrap_or_default();
+        Self::set_finalizer_in(&self.api::<K>(namespace), object, finalizer, present).await
+    }
+
+    /// The same, of an object of this API.
+    pub(crate) async fn set_finalizer_in<K>(
+        api: &Api<K>,
+        object: &K,
+        finalizer: &str,
+        present: bool,
+    ) -> Result<(), KubeError>
+    where
+        K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
+    {
         let meta = object.meta();
         let has = meta
             .finalizers
@@ -497,9 +519,8 @@ impl Cluster {
             json!({"op": "test", "path": "/metadata/resourceVersion", "value": meta.resource_version}),
             json!({"op": "add", "path": "/metadata/finalizers", "value": finalizers}),
         ])?;
-        let namespace = meta.namespace.as_deref().unwrap_or_default();
         let name = meta.name.as_deref().unwrap_or_default();
-        match bounded(self.api::<K>(namespace).patch(name, &params(), &patch)).await {
+        match bounded(api.patch(name, &params(), &patch)).await {
             Ok(_) => Ok(()),
             Err(KubeError::Gone) if !present => Ok(()),
             Err(error) => Err(error),

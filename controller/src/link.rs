@@ -9,7 +9,7 @@ use std::{
 };
 
 use fulfillment_crds::{
-    ConnectionRef, IdentityMode, Product, Reason, VendorConnection, annotations, finalizers,
+    IdentityMode, Product, Reason, Subscription, VendorConnectionSpec, annotations, finalizers,
 };
 use tokio::sync::{OwnedRwLockReadGuard, RwLock, mpsc};
 
@@ -19,6 +19,7 @@ use crate::{
     credentials::{self, Keys, Secrets, secret_names},
     facts::Trouble,
     inputs::not_ready,
+    kinds::{Connection, ConnectionKey},
     kubernetes::{Cluster, KubeError},
     metrics::Metrics,
     vendor::deletes::Deletes,
@@ -63,12 +64,12 @@ struct Known {
 /// The way to one vendor.
 #[derive(Debug)]
 pub struct Link {
-    /// Namespace and name of the connection.
-    pub key: (String, String),
+    /// Which connection.
+    pub key: ConnectionKey,
     known: Mutex<Known>,
     budget: Mutex<Option<(fulfillment_crds::Budget, Arc<Budget>)>>,
     health: Mutex<Health>,
-    changed: mpsc::UnboundedSender<(String, String)>,
+    changed: mpsc::UnboundedSender<ConnectionKey>,
     /// When tenants may be deleted.
     pub deletes: Deletes,
     /// Whether the vendor's callbacks arrive.
@@ -80,18 +81,20 @@ pub struct Link {
     pub protected: Arc<RwLock<bool>>,
 }
 
-/// All links, by namespace and name of the connection.
+/// All links, by connection.
 #[derive(Debug)]
 pub struct Links {
-    all: Mutex<HashMap<(String, String), Arc<Link>>>,
-    changed: mpsc::UnboundedSender<(String, String)>,
+    all: Mutex<HashMap<ConnectionKey, Arc<Link>>>,
+    changed: mpsc::UnboundedSender<ConnectionKey>,
 }
 
 /// A connection that can be used, and what it is made of.
 #[derive(Clone, Debug)]
 pub struct Usable {
     /// The connection.
-    pub connection: Arc<VendorConnection>,
+    pub connection: Connection,
+    /// Where its Secrets are.
+    pub secrets_namespace: String,
     /// Its link.
     pub link: Arc<Link>,
     /// Its client.
@@ -100,15 +103,15 @@ pub struct Usable {
     pub budget: Arc<Budget>,
     /// Changes with the connection or its Secrets.
     pub fingerprint: String,
-    /// What is wrong with its Secrets as they are now: the client is of those before. What exists is
-    /// looked after, and nothing new is created.
+    /// Why nothing new is created, while what exists is looked after: its Secrets as they are now are
+    /// not fit for use, and the client is of those before; or it does not allow this use any more.
     pub stale: Option<Trouble>,
 }
 
 impl Usable {
     /// The definition of a product, where the connection has one.
     pub fn product(&self, name: &str) -> Option<&Product> {
-        let products = &self.connection.spec.products;
+        let products = &self.connection.spec().products;
         products.iter().find(|product| product.name == name)
     }
 }
@@ -119,7 +122,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Links {
     /// No links yet; `changed` hears which connection's health has changed.
-    pub fn new(changed: mpsc::UnboundedSender<(String, String)>) -> Self {
+    pub fn new(changed: mpsc::UnboundedSender<ConnectionKey>) -> Self {
         Self {
             all: Mutex::default(),
             changed,
@@ -127,12 +130,11 @@ impl Links {
     }
 
     /// The link of a connection.
-    pub fn get(&self, namespace: &str, name: &str) -> Arc<Link> {
-        let key = (namespace.to_owned(), name.to_owned());
+    pub fn get(&self, key: &ConnectionKey) -> Arc<Link> {
         let mut all = lock(&self.all);
         Arc::clone(all.entry(key.clone()).or_insert_with(|| {
             Arc::new(Link {
-                key,
+                key: key.clone(),
                 known: Mutex::default(),
                 budget: Mutex::default(),
                 health: Mutex::default(),
@@ -146,8 +148,8 @@ impl Links {
     }
 
     /// Forgets a connection that is gone.
-    pub fn forget(&self, namespace: &str, name: &str) {
-        lock(&self.all).remove(&(namespace.to_owned(), name.to_owned()));
+    pub fn forget(&self, key: &ConnectionKey) {
+        lock(&self.all).remove(key);
     }
 }
 
@@ -176,7 +178,7 @@ impl Link {
                 .status
                 .map_or_else(|| "none".into(), |status| status.to_string()),
         };
-        metrics.called(&self.key.1, operation.as_str(), code, began.elapsed());
+        metrics.called(&self.key.label(), operation.as_str(), code, began.elapsed());
         let health = match &answer {
             Ok(_) => Health::Answers,
             Err(error) => match error.class {
@@ -222,7 +224,53 @@ impl Link {
     }
 }
 
-/// Finds the connection a Subscription names and makes it usable.
+/// Finds the connection a Subscription names, and makes it usable where the Subscription may use it.
+///
+/// # Errors
+///
+/// The outer error where the API server fails; the inner says what is missing or not usable.
+pub async fn usable_by(
+    ctx: &Context,
+    scope: &Scope,
+    object: &Subscription,
+) -> Result<Result<Usable, Trouble>, KubeError> {
+    let connection = match find(scope, &ConnectionKey::named_by(object)) {
+        Ok(connection) => connection,
+        Err(trouble) => return Ok(Err(trouble)),
+    };
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    let allowed = connection.allows(namespace);
+    let refused = if !allowed {
+        format!(
+            "{} does not allow namespace {namespace}: add it to spec.allowedNamespaces",
+            connection.key()
+        )
+    } else if connection.is_terminating() {
+        format!("{} is being deleted", connection.key())
+    } else {
+        return prepare(ctx, scope, connection).await;
+    };
+    if !allowed && !is_recorded(object) {
+        return Ok(Err(not_ready(refused)));
+    }
+    let usable = prepare(ctx, scope, connection).await?;
+    let refused = format!("{refused}; what exists is looked after, and nothing new is created");
+    Ok(usable.map(|usable| Usable {
+        stale: Some(not_ready(refused)),
+        ..usable
+    }))
+}
+
+/// Whether something was ordered for a Subscription, so that it has to be looked after whether the
+/// connection still allows it or not. Only the operator writes status; finalizer and intent are in
+/// the hands of whoever may write the object, and prove nothing.
+pub fn is_recorded(object: &Subscription) -> bool {
+    object.status.as_ref().is_some_and(|status| {
+        status.tenant_id.is_some() || status.request.as_ref().is_some_and(|r| r.attempts > 0)
+    })
+}
+
+/// Finds a connection, and makes it usable.
 ///
 /// # Errors
 ///
@@ -230,45 +278,59 @@ impl Link {
 pub async fn usable(
     ctx: &Context,
     scope: &Scope,
-    namespace: &str,
-    reference: &ConnectionRef,
+    key: &ConnectionKey,
 ) -> Result<Result<Usable, Trouble>, KubeError> {
-    let name = &reference.name;
-    let connection = match scope.connection(namespace, name) {
-        None => {
-            return Ok(Err(not_ready(format!(
-                "VendorConnection {name} does not exist in namespace {namespace}"
-            ))));
-        }
-        Some(Err(why)) => {
-            return Ok(Err(not_ready(format!(
-                "VendorConnection {name} cannot be decoded: {why}"
-            ))));
-        }
-        Some(Ok(connection)) => connection,
-    };
-    let link = ctx.links.get(namespace, name);
-    let annotations = connection.metadata.annotations.as_ref();
+    match find(scope, key) {
+        Ok(connection) => prepare(ctx, scope, connection).await,
+        Err(trouble) => Ok(Err(trouble)),
+    }
+}
+
+fn find(scope: &Scope, key: &ConnectionKey) -> Result<Connection, Trouble> {
+    match (scope.connection(key), &key.namespace) {
+        (Some(Ok(connection)), _) => Ok(connection),
+        (Some(Err(why)), _) => Err(not_ready(format!("{key} cannot be decoded: {why}"))),
+        (None, Some(namespace)) => Err(not_ready(format!(
+            "{key} does not exist in namespace {namespace}"
+        ))),
+        (None, None) if scope.cluster_connections.is_none() => Err(not_ready(format!(
+            "{key} cannot be used: this operator watches single namespaces (--watch-namespace) and sees no ClusterVendorConnection; use a VendorConnection in this namespace, or an operator that watches all namespaces"
+        ))),
+        (None, None) => Err(not_ready(format!("{key} does not exist"))),
+    }
+}
+
+async fn prepare(
+    ctx: &Context,
+    scope: &Scope,
+    connection: Connection,
+) -> Result<Result<Usable, Trouble>, KubeError> {
+    let key = connection.key();
+    let secrets_namespace = scope.secrets_of(&key).to_owned();
+    let link = ctx.links.get(&key);
+    let meta = connection.meta();
+    let annotations = meta.annotations.as_ref();
     let asked = annotations.and_then(|all| all.get(annotations::REQUESTED_AT));
     link.vanished.believe(asked.map(String::as_str));
     let of = format!(
         "{}/{}",
-        connection.metadata.uid.as_deref().unwrap_or_default(),
-        connection.metadata.generation.unwrap_or_default(),
+        meta.uid.as_deref().unwrap_or_default(),
+        meta.generation.unwrap_or_default(),
     );
     let mut version = of.clone();
-    for secret in secret_names(&connection.spec) {
-        version = format!("{version}/{}", scope.secret_version(namespace, secret));
+    for secret in secret_names(connection.spec()) {
+        let secret = scope.secret_version(&secrets_namespace, secret);
+        version = format!("{version}/{secret}");
     }
     let known = lock(&link.known).clone();
     let known = if known.version == version {
         known
     } else {
-        let made = make(ctx, namespace, &connection, of).await?;
+        let made = make(ctx, &secrets_namespace, &connection, of).await?;
         link.learn(version, made)
     };
     let Some(made) = known.made else {
-        let unknown = || not_ready(format!("VendorConnection {name} is not known yet"));
+        let unknown = || not_ready(format!("{key} is not known yet"));
         return Ok(Err(known.trouble.unwrap_or_else(unknown)));
     };
     let stale = known.trouble.map(|trouble| Trouble {
@@ -279,10 +341,11 @@ pub async fn usable(
         ..trouble
     });
     Ok(Ok(Usable {
-        budget: link.budget(&connection.spec.budget),
+        budget: link.budget(&connection.spec().budget),
         fingerprint: format!("{}/{}", made.of, made.credentials),
         client: made.client,
         connection,
+        secrets_namespace,
         link,
         stale,
     }))
@@ -325,19 +388,18 @@ struct Unfit {
 
 async fn make(
     ctx: &Context,
-    namespace: &str,
-    connection: &VendorConnection,
+    secrets_namespace: &str,
+    connection: &Connection,
     of: String,
 ) -> Result<Result<Made, Unfit>, KubeError> {
-    let spec = &connection.spec;
-    let name = connection.metadata.name.as_deref().unwrap_or_default();
+    let spec = connection.spec();
     let mut secrets = Secrets::new();
     for secret in secret_names(spec) {
-        let found = ctx.cluster.secret(namespace, secret).await?;
+        let found = ctx.cluster.secret(secrets_namespace, secret).await?;
         secrets.insert(secret.to_owned(), found);
     }
     let made = credentials::keys(spec, &secrets, &ctx.settings.addresses)
-        .and_then(|keys| client(ctx, connection, keys));
+        .and_then(|keys| client(ctx, spec, keys));
     Ok(match made {
         Ok((client, credentials)) => Ok(Made {
             client,
@@ -346,17 +408,24 @@ async fn make(
         }),
         Err(why) => Err(Unfit {
             of,
-            trouble: not_ready(format!("VendorConnection {name}: {why}")),
+            trouble: not_ready(wrong(&connection.key(), secrets_namespace, &why)),
         }),
     })
 }
 
+/// Why a connection's Secrets cannot be used; where they are, if not where the reader would look.
+fn wrong(key: &ConnectionKey, secrets_namespace: &str, why: &str) -> String {
+    match key.namespace {
+        Some(_) => format!("{key}: {why}"),
+        None => format!("{key}, whose Secrets are in namespace {secrets_namespace}: {why}"),
+    }
+}
+
 fn client(
     ctx: &Context,
-    connection: &VendorConnection,
+    spec: &VendorConnectionSpec,
     keys: Keys,
 ) -> Result<(Arc<VendorClient>, String), String> {
-    let spec = &connection.spec;
     let hash = ctx.key.inputs_hash(&keys.parts).unwrap_or_default();
     let bundle = spec.tls.as_ref().and_then(|tls| tls.ca_bundle.as_deref());
     let settings = Settings {
@@ -397,7 +466,6 @@ pub type Protected = OwnedRwLockReadGuard<bool>;
 /// The outer error where the API server fails; the inner says why nothing may be created here.
 pub async fn protect(
     cluster: &Cluster,
-    namespace: &str,
     usable: &Usable,
 ) -> Result<Result<Protected, Trouble>, KubeError> {
     if let Some(stale) = &usable.stale {
@@ -410,7 +478,7 @@ pub async fn protect(
     drop(held);
     let mut held = Arc::clone(&usable.link.protected).write_owned().await;
     if !*held {
-        if let Err(closed) = put_finalizers(cluster, namespace, &usable.link.key.1).await? {
+        if let Err(closed) = put_finalizers(cluster, usable).await? {
             return Ok(Err(closed));
         }
         *held = true;
@@ -420,31 +488,26 @@ pub async fn protect(
 
 async fn put_finalizers(
     cluster: &Cluster,
-    namespace: &str,
-    name: &str,
+    usable: &Usable,
 ) -> Result<Result<(), Trouble>, KubeError> {
+    let (key, namespace) = (&usable.link.key, &usable.secrets_namespace);
     let going = |what: String| {
         not_ready(format!(
             "{what} is being deleted: nothing new is created through it"
         ))
     };
-    let connection = match cluster.get::<VendorConnection>(namespace, name).await? {
-        Some(connection) if connection.metadata.deletion_timestamp.is_none() => connection,
-        Some(_) | None => return Ok(Err(going(format!("VendorConnection {name}")))),
+    let connection = match cluster.connection(key).await? {
+        Some(connection) if !connection.is_terminating() => connection,
+        Some(_) | None => return Ok(Err(going(key.to_string()))),
     };
-    cluster
-        .set_finalizer(&connection, finalizers::IN_USE, true)
-        .await?;
-    for secret_name in secret_names(&connection.spec) {
+    cluster.hold_connection(&connection, true).await?;
+    for secret_name in secret_names(connection.spec()) {
         let Some(secret) = cluster.secret(namespace, secret_name).await? else {
-            return Ok(Err(not_ready(format!(
-                "VendorConnection {name}: Secret {secret_name} does not exist"
-            ))));
+            let why = format!("Secret {secret_name} does not exist");
+            return Ok(Err(not_ready(wrong(key, namespace, &why))));
         };
         if secret.metadata.deletion_timestamp.is_some() {
-            return Ok(Err(going(format!(
-                "Secret {secret_name} of VendorConnection {name}"
-            ))));
+            return Ok(Err(going(format!("Secret {secret_name} of {key}"))));
         }
         cluster
             .set_finalizer(&secret, finalizers::IN_USE, true)

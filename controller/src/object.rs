@@ -6,8 +6,8 @@
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use fulfillment_crds::{
-    Subscription, SubscriptionSpec, SubscriptionStatus, Time, VendorConnection,
-    VendorConnectionSpec, VendorConnectionStatus,
+    ClusterVendorConnection, ClusterVendorConnectionSpec, Subscription, SubscriptionSpec,
+    SubscriptionStatus, Time, VendorConnection, VendorConnectionSpec, VendorConnectionStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     ManagedFieldsEntry, ObjectMeta, OwnerReference,
@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
 use kube::Resource;
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, Error},
+    de::{DeserializeOwned, Error, IgnoredAny},
 };
 use serde_json::value::RawValue;
 
@@ -62,6 +62,31 @@ impl Decode for VendorConnection {
             status: wire.status,
         })
     }
+}
+
+/// In two halves: as a whole, with one half flattened into the other, no error would say which field
+/// does not fit.
+impl Decode for ClusterVendorConnection {
+    fn decode(text: &str) -> Result<Self, String> {
+        let wire: Wire<VendorConnectionSpec, VendorConnectionStatus> = from_text(text)?;
+        let own: Wire<Allowed, IgnoredAny> = from_text(text)?;
+        Ok(Self {
+            metadata: wire.metadata,
+            spec: ClusterVendorConnectionSpec {
+                connection: wire.spec,
+                allowed_namespaces: own.spec.allowed_namespaces,
+            },
+            status: wire.status,
+        })
+    }
+}
+
+/// What a ClusterVendorConnection's spec has beside a connection's.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Allowed {
+    #[serde(default)]
+    allowed_namespaces: Vec<String>,
 }
 
 impl<'de, K: Decode> Deserialize<'de> for Guarded<K> {
@@ -203,6 +228,35 @@ mod tests {
         let mut guarded = (*guarded.0.unwrap()).clone();
         guarded.managed_fields_mut().clear();
         assert_eq!(guarded, whole);
+    }
+
+    #[test]
+    fn both_halves_of_a_cluster_connection_are_decoded_and_name_their_fields() {
+        let text = |spec: serde_json::Value| {
+            json!({"metadata": {"name": "acme"}, "spec": spec}).to_string()
+        };
+        let spec = json!({"url": "https://acme.example", "budget": {"burst": 7}, "allowedNamespaces": ["a", "b"]});
+        let guarded: Guarded<ClusterVendorConnection> =
+            serde_json::from_str(&text(spec.clone())).unwrap();
+        let decoded = guarded.0.unwrap();
+        let whole: ClusterVendorConnectionSpec = serde_json::from_value(spec).unwrap();
+        assert_eq!(decoded.spec, whole);
+        assert!(decoded.spec.allows("b") && decoded.spec.connection.budget.burst == 7);
+        for (wrong, field) in [
+            (
+                json!({"url": "x", "timeouts": {"connect": "soon"}}),
+                "spec.timeouts.connect: ",
+            ),
+            (
+                json!({"url": "x", "allowedNamespaces": [7]}),
+                "spec.allowedNamespaces[0]: ",
+            ),
+        ] {
+            let guarded: Guarded<ClusterVendorConnection> =
+                serde_json::from_str(&text(wrong)).unwrap();
+            let error = guarded.0.unwrap_err().error;
+            assert!(error.starts_with(field), "{error}");
+        }
     }
 
     #[test]

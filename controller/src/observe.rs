@@ -20,6 +20,7 @@ use crate::{
     controller::{Context, Scope},
     facts::{Clock, Desired, Facts, ObjectFacts, Pass, Resolution, Rules, Trouble},
     identity, inputs,
+    kinds::ConnectionKey,
     kubernetes::{self, Guard, KubeError},
     ledger,
     link::{self, Usable},
@@ -80,7 +81,7 @@ pub async fn observe(
     let mut ledger = object.status.clone().unwrap_or_default();
     ledger.conditions.clear();
 
-    let found = link::usable(ctx, scope, &namespace, &spec.connection_ref).await?;
+    let found = link::usable_by(ctx, scope, &object).await?;
     let (usable, mut trouble) = match found {
         Ok(usable) => (Some(usable), None),
         Err(trouble) => (None, Some(trouble)),
@@ -147,7 +148,7 @@ pub async fn observe(
     facts.trouble = facts
         .trouble
         .take()
-        .or_else(|| cannot_look(&facts, &spec.connection_ref.name));
+        .or_else(|| cannot_look(&facts, &ConnectionKey::named_by(&object)));
     facts.pass.note = taken(ctx, scope, &object, &facts, usable.as_ref());
     facts.trouble =
         claim_conflict(ctx, scope, &object, &facts, usable.as_ref()).or(facts.trouble.take());
@@ -244,7 +245,7 @@ fn resolution(text: &str) -> Option<Resolution> {
 }
 
 fn rules(usable: Option<&Usable>) -> Rules {
-    let spec = usable.map(|usable| &usable.connection.spec);
+    let spec = usable.map(|usable| usable.connection.spec());
     Rules {
         mode: spec.map_or(IdentityMode::default(), |spec| spec.identity.mode),
         on_missing: spec.map_or(OnMissing::default(), |spec| spec.policies.on_missing),
@@ -263,7 +264,7 @@ fn intervals(
     calls_back: bool,
 ) -> Intervals {
     let polling = usable
-        .map(|usable| usable.connection.spec.polling.clone())
+        .map(|usable| usable.connection.spec().polling.clone())
         .unwrap_or_default();
     let pending = polling.pending.into();
     let heard = usable
@@ -294,7 +295,7 @@ fn clock(
         .as_ref()
         .filter(|r| ledger::awaiting_vendor(r));
     let deadline: Option<Duration> =
-        usable.map(|usable| usable.connection.spec.timeouts.provisioning.into());
+        usable.map(|usable| usable.connection.spec().timeouts.provisioning.into());
     let overdue = pending.is_some_and(|r| match (&r.started_at, deadline) {
         (Some(began), Some(deadline)) => {
             now.duration_since(began.0)
@@ -342,7 +343,7 @@ fn clock(
 /// Where the vendor may call back, if it is to.
 fn callback_url(ctx: &Context, object: &Subscription, usable: Option<&Usable>) -> Option<String> {
     let base = ctx.settings.callback_url.as_ref()?;
-    usable?.connection.spec.callback.as_ref()?;
+    usable?.connection.spec().callback.as_ref()?;
     let meta = &object.metadata;
     Some(format!(
         "{base}/callbacks/{}/{}/{}",
@@ -443,7 +444,7 @@ fn taken(
 }
 
 /// Taking over only takes a vendor that can be asked what it has.
-fn cannot_look(facts: &Facts, connection: &str) -> Option<Trouble> {
+fn cannot_look(facts: &Facts, connection: &ConnectionKey) -> Option<Trouble> {
     let blind = match facts.rules.mode {
         IdentityMode::IdempotencyKey | IdentityMode::None => true,
         IdentityMode::ExternalId | IdentityMode::Lookup => false,
@@ -451,7 +452,7 @@ fn cannot_look(facts: &Facts, connection: &str) -> Option<Trouble> {
     let adopts_only = facts.desired.claimed && facts.desired.adoption == AdoptionPolicy::AdoptOnly;
     (blind && adopts_only && facts.ledger.tenant_id.is_none() && !facts.object.deleting).then(|| {
         inputs::not_ready(format!(
-            "adoptionPolicy AdoptOnly needs a vendor that finds tenants by externalId: VendorConnection {connection} has identity.mode {:?}",
+            "adoptionPolicy AdoptOnly needs a vendor that finds tenants by externalId: {connection} has identity.mode {:?}",
             facts.rules.mode
         ))
     })

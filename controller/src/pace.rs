@@ -303,7 +303,8 @@ impl Pace {
         if end.rest != Rest::Unverified {
             memory.unverified_since = None;
         }
-        if end.rest != Rest::VerifyMissing {
+        // Where nothing new may be created, a tenant that was found missing stays so.
+        if end.rest != Rest::VerifyMissing && end.rest != Rest::Trouble {
             memory.missing_since = None;
         }
         let drift_read = || {
@@ -392,7 +393,14 @@ impl Pace {
             }
             Rest::Again => Duration::ZERO,
             Rest::Unchanged => until(memory.not_before),
-            Rest::Trouble => DEPENDENCY,
+            Rest::Trouble => {
+                if end.read {
+                    // What was read led here and is recorded nowhere: without another read the next
+                    // pass would take a tenant that is gone for one that is as declared.
+                    memory.next_read = Some(now);
+                }
+                DEPENDENCY
+            }
             Rest::Paused | Rest::Gone => IDLE,
         };
         // A timer that fires a little early would find nothing due and wait once more.
@@ -536,6 +544,30 @@ mod tests {
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(settled(1));
         assert!(!settled(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tenant_that_is_gone_and_may_not_be_bought_again_stays_missing() {
+        let pace = Pace::default();
+        let read = |rest| End {
+            read: true,
+            ..end(rest)
+        };
+        let due = || pace.due("u", "a", None, None, false, &INTERVALS);
+        due();
+        pace.rested("u", &read(Rest::VerifyMissing), &INTERVALS);
+        assert!(!due().missing_confirmed);
+        tokio::time::advance(MISSING_GRACE).await;
+        pace.rested("u", &read(Rest::Trouble), &INTERVALS);
+        let next = due();
+        assert!(next.read && next.missing_confirmed);
+        // Found again, or bought.
+        pace.rested("u", &read(Rest::InSync), &INTERVALS);
+        let next = due();
+        assert!(!next.read && !next.missing_confirmed);
+        // What was not read for is not read for because of that.
+        pace.rested("u", &end(Rest::Trouble), &INTERVALS);
+        assert!(!due().read);
     }
 
     #[tokio::test(start_paused = true)]

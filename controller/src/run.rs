@@ -127,6 +127,9 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         settle: args.settle,
         request_deadline: args.request_deadline,
         sweep: args.sweep_interval,
+        cluster_resource_namespace: args
+            .cluster_resource_namespace
+            .unwrap_or_else(|| own_namespace.clone()),
         own_namespace,
         jitter: args.interval_jitter_percentage,
         addresses,

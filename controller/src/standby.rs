@@ -2,20 +2,13 @@
 
 use std::pin::pin;
 
-use fulfillment_crds::{Subscription, VendorConnection};
-use kube::runtime::{controller::ReconcileRequest, reflector::ObjectRef};
-use tokio::sync::mpsc;
+use kube::runtime::reflector::ObjectRef;
 
 use crate::{
-    controller::{Context, Queue, Scope},
-    object::Guarded,
+    controller::{Context, Scope},
+    kinds::ConnectionKey,
+    queues::{AllQueued, Queues},
 };
-
-/// Both ends of a queue.
-pub type Ends<'q, K> = (
-    Queue<K>,
-    &'q mut mpsc::UnboundedReceiver<ReconcileRequest<Guarded<K>>>,
-);
 
 /// Waits for this replica's turn to act; `false` where the operator stops before. Meanwhile what is
 /// queued is dropped, as a queue nobody takes from would grow for ever: at its turn it has everything
@@ -23,8 +16,8 @@ pub type Ends<'q, K> = (
 pub async fn stand_by(
     ctx: &Context,
     scope: &Scope,
-    (subscriptions, subscription_queue): Ends<'_, Subscription>,
-    (connections, connection_queue): Ends<'_, VendorConnection>,
+    queues: &Queues,
+    queued: &mut AllQueued,
 ) -> bool {
     if ctx.gate.is_open() {
         return true;
@@ -42,15 +35,18 @@ pub async fn stand_by(
                 break;
             }
             _ = stopping.wait_for(|stop| *stop) => return false,
-            _ = subscription_queue.recv() => {}
-            _ = connection_queue.recv() => {}
+            _ = queued.subscriptions.recv() => {}
+            _ = queued.connections.recv() => {}
+            _ = queued.cluster_connections.recv() => {}
         }
     }
-    for object in scope.connections.state() {
-        let _ = connections.send(ObjectRef::from_obj(&*object).into());
+    for connection in scope.every_connection() {
+        queues.connection(&ConnectionKey::of(connection.meta()));
     }
     for object in scope.subscriptions.state() {
-        let _ = subscriptions.send(ObjectRef::from_obj(&*object).into());
+        let _ = queues
+            .subscriptions
+            .send(ObjectRef::from_obj(&*object).into());
     }
     true
 }

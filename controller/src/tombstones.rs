@@ -11,7 +11,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use fulfillment_crds::{ConnectionRef, IdentityMode, Subscription};
+use fulfillment_crds::{ConnectionKind, IdentityMode, Subscription};
 use k8s_openapi::{
     api::core::v1::ConfigMap,
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -28,6 +28,7 @@ use serde_json::json;
 use crate::{
     controller::{Context, Scope},
     facts::Facts,
+    kinds::ConnectionKey,
     kubernetes::{FIELD_MANAGER, KubeError, bounded},
     link::{self, Usable},
     pace,
@@ -38,6 +39,8 @@ use crate::{
 const LABEL: &str = "fulfillment-operator.io/tombstone";
 /// Until when it is kept.
 const UNTIL: &str = "until";
+/// The kind of its connection; one that says nothing means a VendorConnection.
+const KIND: &str = "connectionKind";
 /// How long one is kept.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
 
@@ -59,6 +62,7 @@ pub async fn bury(ctx: &Context, object: &Subscription, facts: &Facts) -> Result
         ("namespace".into(), object.namespace().unwrap_or_default()),
         ("name".into(), object.name_any()),
         ("connection".into(), text(&object.spec.connection_ref.name)),
+        (KIND.into(), text(object.spec.connection_ref.kind.as_str())),
         ("externalId".into(), text(facts.name())),
         (
             "keyed".into(),
@@ -167,6 +171,15 @@ fn field<'d>(data: &'d BTreeMap<String, String>, name: &str) -> &'d str {
     data.get(name).map(String::as_str).unwrap_or_default()
 }
 
+/// The connection the Subscription named.
+fn connection(data: &BTreeMap<String, String>) -> ConnectionKey {
+    let cluster = field(data, KIND) == ConnectionKind::ClusterVendorConnection.as_str();
+    ConnectionKey {
+        namespace: (!cluster).then(|| field(data, "namespace").to_owned()),
+        name: field(data, "connection").to_owned(),
+    }
+}
+
 /// Whether the name is in use again: then whatever is there is its new owner's to find.
 async fn revived(ctx: &Context, data: &BTreeMap<String, String>) -> Result<bool, KubeError> {
     let (namespace, name) = (field(data, "namespace"), field(data, "name"));
@@ -181,14 +194,10 @@ async fn revived(ctx: &Context, data: &BTreeMap<String, String>) -> Result<bool,
 async fn one(ctx: &Context, scope: &Scope, data: &BTreeMap<String, String>) {
     let namespace = field(data, "namespace");
     let name = field(data, "externalId");
-    let reference = ConnectionRef {
-        kind: fulfillment_crds::ConnectionKind::VendorConnection,
-        name: field(data, "connection").to_owned(),
-    };
-    let Ok(Ok(usable)) = link::usable(ctx, scope, namespace, &reference).await else {
+    let Ok(Ok(usable)) = link::usable(ctx, scope, &connection(data)).await else {
         return;
     };
-    match usable.connection.spec.identity.mode {
+    match usable.connection.spec().identity.mode {
         IdentityMode::ExternalId | IdentityMode::Lookup => {}
         // Nothing can be asked there.
         IdentityMode::IdempotencyKey | IdentityMode::None => return,
@@ -237,5 +246,28 @@ async fn found(ctx: &Context, usable: &Usable, name: &str) -> Vec<Tenant> {
             tracing::debug!(%error, external_id = name, "a tombstone could not be looked at");
             Vec::new()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tombstone_names_the_connection_of_its_kind() {
+        let stone = |kind: Option<&str>| {
+            let texts = [("namespace", "team-a"), ("connection", "acme")];
+            let all = texts.into_iter().chain(kind.map(|kind| (KIND, kind)));
+            connection(&all.map(|(k, v)| (k.to_owned(), v.to_owned())).collect())
+        };
+        let near = ConnectionKey {
+            namespace: Some("team-a".into()),
+            name: "acme".into(),
+        };
+        // Those of an older operator say nothing of the kind.
+        assert_eq!(stone(None), near);
+        assert_eq!(stone(Some("VendorConnection")), near);
+        let far = stone(Some("ClusterVendorConnection"));
+        assert_eq!(far.to_string(), "ClusterVendorConnection acme");
     }
 }

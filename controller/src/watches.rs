@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use fulfillment_crds::{ConnectionKind, Subscription, VendorConnection, annotations, finalizers};
+use fulfillment_crds::{
+    ClusterVendorConnection, Subscription, VendorConnection, annotations, finalizers,
+};
 use futures::{Stream, StreamExt};
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -22,9 +24,11 @@ use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
 use crate::{
-    controller::{Context, Queue, Readiness, Scope},
+    controller::{Context, Readiness, Scope},
     credentials::secret_names,
-    object::Guarded,
+    kinds::{Connection, ConnectionKey},
+    object::{Decode, Guarded},
+    queues::Queues,
 };
 
 /// How long a watch lasts; a dead one is noticed a few seconds later.
@@ -35,23 +39,24 @@ pub fn start(
     ctx: &Arc<Context>,
     namespace: Option<&str>,
     readiness: &Arc<Readiness>,
-    subscriptions: Queue<Subscription>,
-    connections: Queue<VendorConnection>,
+    queues: &Queues,
 ) -> (Arc<Scope>, JoinSet<()>) {
     let (subscription_store, subscription_writer) = reflector::store();
     let (connection_store, connection_writer) = reflector::store();
+    let cluster_connections = namespace.is_none().then(reflector::store);
     let (secret_store, secret_writer) = reflector::store();
     let (config_map_store, config_map_writer) = reflector::store();
     let scope = Arc::new(Scope {
         subscriptions: subscription_store,
         connections: connection_store,
+        cluster_connections: cluster_connections.as_ref().map(|(store, _)| store.clone()),
+        cluster_resource_namespace: ctx.settings.cluster_resource_namespace.clone(),
         secrets: secret_store,
         config_maps: config_map_store,
     });
     let tell = Tell {
         scope: Arc::clone(&scope),
-        subscriptions,
-        connections,
+        queues: queues.clone(),
     };
     let config = watcher::Config::default().timeout(WATCH_SECONDS);
     let selected = match &ctx.settings.label_selector {
@@ -88,6 +93,21 @@ pub fn start(
         },
     ));
 
+    if let Some((_, writer)) = cluster_connections {
+        let api: Api<Guarded<ClusterVendorConnection>> = Api::all(ctx.cluster.client());
+        let stream = watcher::watcher(api, config.clone());
+        let (on, links) = (tell.clone(), Arc::clone(ctx));
+        tasks.spawn(follow(
+            stream,
+            writer,
+            "ClusterVendorConnections".to_owned(),
+            Arc::clone(readiness),
+            move |event, before| {
+                on.connection(&links, event, before);
+            },
+        ));
+    }
+
     let stream = watcher::watcher(
         api::<PartialObjectMeta<Secret>>(ctx, namespace),
         config.clone(),
@@ -123,7 +143,14 @@ pub fn start(
 
 /// Waits until every cache has been filled once; `false` where that cannot come any more.
 pub async fn ready(scope: &Scope) -> bool {
+    let cluster_connections = async {
+        match &scope.cluster_connections {
+            Some(store) => store.wait_until_ready().await,
+            None => Ok(()),
+        }
+    };
     tokio::try_join!(
+        cluster_connections,
         scope.subscriptions.wait_until_ready(),
         scope.connections.wait_until_ready(),
         scope.secrets.wait_until_ready(),
@@ -230,8 +257,7 @@ fn object<K>(event: &Event<K>) -> Option<&K> {
 #[derive(Clone)]
 struct Tell {
     scope: Arc<Scope>,
-    subscriptions: Queue<Subscription>,
-    connections: Queue<VendorConnection>,
+    queues: Queues,
 }
 
 impl Tell {
@@ -250,9 +276,7 @@ impl Tell {
             ctx.pace.forget(uid);
             ctx.claims.forget(uid);
             if let Ok(subscription) = &object.0 {
-                let namespace = object.namespace().unwrap_or_default();
-                let name = &subscription.spec.connection_ref.name;
-                let link = ctx.links.get(&namespace, name);
+                let link = ctx.links.get(&ConnectionKey::named_by(subscription));
                 link.deletes.forget(uid);
                 link.vanished.forget(uid);
             }
@@ -265,29 +289,30 @@ impl Tell {
         }
         let echo = object.0.as_ref().is_ok_and(|s| ctx.pace.is_echo(s));
         if !gone && !echo {
-            let _ = self.subscriptions.send(ObjectRef::from_obj(object).into());
+            let _ = self
+                .queues
+                .subscriptions
+                .send(ObjectRef::from_obj(object).into());
         }
     }
 
-    fn connection(
+    fn connection<K: Decode>(
         &self,
         ctx: &Context,
-        event: &Event<Guarded<VendorConnection>>,
-        before: Option<&Guarded<VendorConnection>>,
+        event: &Event<Guarded<K>>,
+        before: Option<&Guarded<K>>,
     ) {
         let Some(object) = object(event) else {
             return;
         };
-        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+        let key = ConnectionKey::of(object.meta());
         if matches!(event, Event::Delete(_)) {
-            ctx.links.forget(&namespace, &name);
+            ctx.links.forget(&key);
         }
-        let _ = self.connections.send(ObjectRef::from_obj(object).into());
+        self.queues.connection(&key);
         // Its own status and finalizers are no news to the Subscriptions.
         let same = before.is_some_and(|b| {
-            let asked = |c: &Guarded<VendorConnection>| {
-                c.annotations().get(annotations::REQUESTED_AT).cloned()
-            };
+            let asked = |c: &Guarded<K>| c.annotations().get(annotations::REQUESTED_AT).cloned();
             b.meta().generation == object.meta().generation
                 && b.uid() == object.uid()
                 && asked(b) == asked(object)
@@ -295,29 +320,24 @@ impl Tell {
         if same && matches!(event, Event::Apply(_)) {
             return;
         }
-        self.every_subscription(Some(&namespace), |s| uses(s, &name));
+        self.every_subscription(|s| key.is_named_by(s));
     }
 
     fn secret(&self, secret: &PartialObjectMeta<Secret>) {
         let (namespace, name) = (secret.namespace().unwrap_or_default(), secret.name_any());
-        let named: Vec<String> = self
+        let named: Vec<ConnectionKey> = self
             .scope
-            .connections
-            .state()
+            .every_connection()
             .iter()
-            .filter(|c| c.namespace().as_deref() == Some(&namespace))
-            .filter_map(|c| c.0.as_ref().ok())
-            .filter(|c| secret_names(&c.spec).contains(name.as_str()))
-            .map(|c| c.name_any())
+            .filter(|c| secret_names(c.spec()).contains(name.as_str()))
+            .map(Connection::key)
+            .filter(|key| self.scope.secrets_of(key) == namespace)
             .collect();
         for connection in &named {
-            let reference =
-                ObjectRef::<Guarded<VendorConnection>>::new(connection).within(&namespace);
-            let _ = self.connections.send(reference.into());
+            self.queues.connection(connection);
         }
-        self.every_subscription(Some(&namespace), |s| {
-            named.iter().any(|connection| uses(s, connection))
-                || s.spec.output_secret_name.as_deref() == Some(&name)
+        let names_it = |s: &Subscription| {
+            s.spec.output_secret_name.as_deref() == Some(&name)
                 || s.spec.parameters.iter().any(|p| {
                     let key = p
                         .value_from
@@ -325,19 +345,24 @@ impl Tell {
                         .and_then(|from| from.secret_key_ref.as_ref());
                     key.is_some_and(|key| key.name == name)
                 })
+        };
+        self.every_subscription(|s| {
+            let here = s.metadata.namespace.as_deref() == Some(&namespace);
+            (here && names_it(s)) || named.iter().any(|key| key.is_named_by(s))
         });
     }
 
     fn config_map(&self, map: &PartialObjectMeta<ConfigMap>) {
         let name = map.name_any();
-        self.every_subscription(Some(&map.namespace().unwrap_or_default()), |s| {
-            s.spec.parameters.iter().any(|p| {
-                let key = p
-                    .value_from
-                    .as_ref()
-                    .and_then(|from| from.config_map_key_ref.as_ref());
-                key.is_some_and(|key| key.name == name)
-            })
+        self.every_subscription(|s| {
+            s.metadata.namespace == map.metadata.namespace
+                && s.spec.parameters.iter().any(|p| {
+                    let key = p
+                        .value_from
+                        .as_ref()
+                        .and_then(|from| from.config_map_key_ref.as_ref());
+                    key.is_some_and(|key| key.name == name)
+                })
         });
     }
 
@@ -351,15 +376,14 @@ impl Tell {
         else {
             return;
         };
-        self.every_subscription(None, |s| s.spec.external_id.as_ref() == Some(id));
+        self.every_subscription(|s| s.spec.external_id.as_ref() == Some(id));
     }
 
-    fn every_subscription(&self, namespace: Option<&str>, wanted: impl Fn(&Subscription) -> bool) {
+    fn every_subscription(&self, wanted: impl Fn(&Subscription) -> bool) {
         for object in self.scope.subscriptions.state() {
-            let hit = namespace.is_none_or(|n| object.namespace().as_deref() == Some(n))
-                && object.0.as_ref().is_ok_and(|s| wanted(s));
-            if hit {
+            if object.0.as_ref().is_ok_and(|s| wanted(s)) {
                 let _ = self
+                    .queues
                     .subscriptions
                     .send(ObjectRef::from_obj(&*object).into());
             }
@@ -368,18 +392,7 @@ impl Tell {
 
     fn connection_of(&self, object: &Guarded<Subscription>) {
         if let Ok(s) = &object.0 {
-            let reference =
-                ObjectRef::<Guarded<VendorConnection>>::new(&s.spec.connection_ref.name)
-                    .within(&s.namespace().unwrap_or_default());
-            let _ = self.connections.send(reference.into());
+            self.queues.connection(&ConnectionKey::named_by(s));
         }
-    }
-}
-
-/// Whether a Subscription names this connection.
-pub fn uses(subscription: &Subscription, connection: &str) -> bool {
-    let reference = &subscription.spec.connection_ref;
-    match reference.kind {
-        ConnectionKind::VendorConnection => reference.name == connection,
     }
 }

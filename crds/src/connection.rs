@@ -26,8 +26,8 @@ use crate::{
     status = "VendorConnectionStatus",
     derive = "PartialEq",
     category = "fulfillment",
-    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.subscriptions) || oldSelf.status.subscriptions == 0 || self.spec.url == oldSelf.spec.url").message("url cannot change while Subscriptions have tenants behind this connection (status.subscriptions): their tenants would be lost; make another VendorConnection").field_path(".spec.url"),
-    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.subscriptions) || oldSelf.status.subscriptions == 0 || self.spec.identity == oldSelf.spec.identity").message("identity cannot change while Subscriptions have tenants behind this connection (status.subscriptions): a create could be repeated; make another VendorConnection").field_path(".spec.identity"),
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.subscriptions) || oldSelf.status.subscriptions == 0 || self.spec.url == oldSelf.spec.url").message("url cannot change while Subscriptions have tenants behind this connection (status.subscriptions): their tenants would be lost; make another connection").field_path(".spec.url"),
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.subscriptions) || oldSelf.status.subscriptions == 0 || self.spec.identity == oldSelf.spec.identity").message("identity cannot change while Subscriptions have tenants behind this connection (status.subscriptions): a create could be repeated; make another connection").field_path(".spec.identity"),
     printcolumn(name = "URL", type_ = "string", json_path = ".spec.url"),
     printcolumn(
         name = "Ready",

@@ -4,6 +4,7 @@
 //! fulfillment and Kubernetes' for everything else. The YAML beside this crate is generated from
 //! these types; `UPDATE=1 cargo test -p fulfillment-crds` rewrites it.
 
+mod cluster_connection;
 mod connection;
 mod dialect;
 mod limits;
@@ -14,6 +15,7 @@ mod request;
 mod schema;
 mod subscription;
 
+pub use cluster_connection::{ClusterVendorConnection, ClusterVendorConnectionSpec};
 pub use connection::{
     ApiKeyAuth, Auth, BasicAuth, BearerAuth, Budget, Callback, ClientAuthentication, Identity,
     IdentityMode, OAuth2Auth, OnMissing, OnUnknownOutcome, Policies, Polling, Timeouts, Tls,
@@ -25,7 +27,9 @@ pub use names::{annotations, finalizers};
 pub use product::{Choice, LimitDefinition, ParameterDefinition, ParameterType, Phase, Product};
 pub use reason::{ConditionType, Reason};
 pub use request::{Request, RequestStatus, RequestType};
-pub use schema::{all_crds, subscription_crd, vendor_connection_crd};
+pub use schema::{
+    all_crds, cluster_vendor_connection_crd, subscription_crd, vendor_connection_crd,
+};
 pub use subscription::{
     AdoptionPolicy, ConnectionKind, ConnectionRef, CreateBody, DeletionPolicy, DesiredState, Drift,
     KeyRef, LocalObjectRef, Parameter, ParameterError, ParameterSource, ParameterValue,

@@ -22,6 +22,6 @@ pub mod annotations {
 pub mod finalizers {
     /// On a Subscription: a tenant may exist at the vendor.
     pub const TENANT: &str = "fulfillment-operator.io/tenant";
-    /// On a VendorConnection and the Secret it names: tenants behind it still need it.
+    /// On a connection of either kind and the Secrets it names: tenants behind it still need them.
     pub const IN_USE: &str = "fulfillment-operator.io/in-use";
 }

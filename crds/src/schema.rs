@@ -7,11 +7,12 @@ use kube::CustomResourceExt;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
-use crate::{Subscription, VendorConnection};
+use crate::{ClusterVendorConnection, Subscription, VendorConnection};
 
 /// Every kind's CRD, by the name of its file.
 pub fn all_crds() -> Vec<(&'static str, CustomResourceDefinition)> {
     vec![
+        ("clustervendorconnections", cluster_vendor_connection_crd()),
         ("subscriptions", subscription_crd()),
         ("vendorconnections", vendor_connection_crd()),
     ]
@@ -25,6 +26,22 @@ pub fn subscription_crd() -> CustomResourceDefinition {
 /// The CRD of `VendorConnection`.
 pub fn vendor_connection_crd() -> CustomResourceDefinition {
     published(VendorConnection::crd())
+}
+
+/// The CRD of `ClusterVendorConnection`: its columns and the rules of the whole object are those of
+/// `VendorConnection`.
+pub fn cluster_vendor_connection_crd() -> CustomResourceDefinition {
+    let like = VendorConnection::crd();
+    let mut crd = ClusterVendorConnection::crd();
+    for (version, like) in crd.spec.versions.iter_mut().zip(like.spec.versions) {
+        version.additional_printer_columns = like.additional_printer_columns;
+        let rules = like.schema.and_then(|schema| schema.open_api_v3_schema);
+        let root = version.schema.as_mut();
+        if let Some(root) = root.and_then(|schema| schema.open_api_v3_schema.as_mut()) {
+            root.x_kubernetes_validations = rules.and_then(|root| root.x_kubernetes_validations);
+        }
+    }
+    published(crd)
 }
 
 /// Adds what the derives cannot express: the status default that keeps kstatus from calling an

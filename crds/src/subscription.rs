@@ -136,11 +136,12 @@ pub struct SubscriptionSpec {
     pub interval: Option<Duration>,
 }
 
-/// Names a connection in the same namespace.
+/// Names a connection: one in the same namespace, or one of the whole cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub struct ConnectionRef {
-    /// The kind of connection. Default VendorConnection.
+    /// The kind of connection. VendorConnection (default): one in the same namespace.
+    /// ClusterVendorConnection: one of the whole cluster, which has to allow this namespace.
     #[serde(default)]
     pub kind: ConnectionKind,
     /// Its name.
@@ -155,6 +156,18 @@ pub enum ConnectionKind {
     /// A connection in the Subscription's own namespace.
     #[default]
     VendorConnection,
+    /// A connection of the whole cluster that allows the Subscription's namespace.
+    ClusterVendorConnection,
+}
+
+impl ConnectionKind {
+    /// The word as it stands in the spec.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::VendorConnection => "VendorConnection",
+            Self::ClusterVendorConnection => "ClusterVendorConnection",
+        }
+    }
 }
 
 /// The state a user can declare.

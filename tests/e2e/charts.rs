@@ -95,13 +95,23 @@ const RIGHTS: &[&str] = &[
     "watch fulfillment-operator.io/vendorconnections",
 ];
 
+/// Only where it may look beyond namespaces can it see that its definition is being deleted, and tell
+/// when a connection of the whole cluster is not needed any more.
+const CLUSTER_WIDE: &[&str] = &[
+    "get apiextensions.k8s.io/customresourcedefinitions",
+    "get fulfillment-operator.io/clustervendorconnections",
+    "list fulfillment-operator.io/clustervendorconnections",
+    "patch fulfillment-operator.io/clustervendorconnections",
+    "patch fulfillment-operator.io/clustervendorconnections/status",
+    "watch fulfillment-operator.io/clustervendorconnections",
+];
+
 #[test]
 fn the_operator_has_exactly_the_rights_it_needs() {
     let expected: BTreeSet<String> = RIGHTS.iter().map(|&right| right.to_owned()).collect();
     let everywhere = rendered(&[]);
-    // Only where it may look beyond namespaces can it see that its definition is being deleted.
     let mut cluster_wide = expected.clone();
-    cluster_wide.insert("get apiextensions.k8s.io/customresourcedefinitions".to_owned());
+    cluster_wide.extend(CLUSTER_WIDE.iter().map(|&right| right.to_owned()));
     assert_eq!(rights(&everywhere, "ClusterRole"), cluster_wide);
     let here = rendered(&["--set", "watchNamespaces={team-a,team-b}"]);
     let kinds: BTreeSet<&str> = here.iter().map(|o| o["kind"].as_str().unwrap()).collect();
@@ -225,7 +235,7 @@ fn the_rendered_flags_are_ones_the_operator_takes() {
         ],
         &[
             "--set",
-            "watchLabelSelector=tier=gold,installationKeySecret=x/y,logEncoding=console,settle=10s",
+            "watchLabelSelector=tier=gold,installationKeySecret=x/y,logEncoding=console,settle=10s,clusterResourceNamespace=shared",
         ],
     ] {
         let objects = rendered(values);

@@ -15,6 +15,9 @@ use std::{fs, path::PathBuf};
 /// What the examples' connections point at, until a test puts a vendor there.
 const PLACEHOLDER: &str = "://reference-vendor\n";
 
+/// The kind of connection that is for several namespaces.
+const CLUSTER: &str = "ClusterVendorConnection";
+
 /// The YAML files of a directory under `examples/`, by name.
 pub(crate) fn files(directory: &str) -> Vec<(String, String)> {
     let directory = workspace().join("examples").join(directory);
@@ -62,7 +65,10 @@ enum Behind {
 
 impl Behind {
     fn start(world: &World, documents: &[Value], dialect: Option<String>) -> Self {
-        let spec = &of_kind(documents, "VendorConnection")["spec"];
+        let spec = &documents
+            .iter()
+            .find(|document| document["spec"]["url"].is_string())
+            .expect("a connection")["spec"];
         let auth = &spec["auth"];
         let mut args: Vec<String> = dialect.into_iter().collect();
         if let Some(reference) = spec["tls"].get("clientCertificateRef") {
@@ -175,6 +181,10 @@ fn every_example_becomes_ready_as_it_stands_and_goes_with_kubectl_delete() {
     for (dialect, name, text) in files.chain(vendors) {
         assert!(text.starts_with("# "), "{name} does not say what it shows");
         let documents = documents(&text);
+        if documents.iter().any(|document| document["kind"] == CLUSTER) {
+            // It takes an operator that watches all namespaces: below.
+            continue;
+        }
         let vendor = Behind::start(&world, &documents, dialect);
         let yaml = pointed_at(&text, vendor.url(), world.control_plane().ca_pem());
         strictly(&world, &yaml).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -229,6 +239,48 @@ fn every_example_becomes_ready_as_it_stands_and_goes_with_kubectl_delete() {
     strictly(&world, yaml).unwrap();
     world.ready(subscription["metadata"]["name"].as_str().unwrap());
     assert_eq!(vendor.count("tenants"), 1);
+}
+
+#[test]
+fn the_example_for_several_namespaces_works_as_it_stands() {
+    let name = "cluster-connection";
+    let all = files("");
+    let (_, text) = all.iter().find(|(file, _)| file == name).expect(name);
+    assert!(text.starts_with("# "), "{name} does not say what it shows");
+    let documents = documents(text);
+    let place = |kind: &str| {
+        let namespace = &of_kind(&documents, kind)["metadata"]["namespace"];
+        namespace.as_str().expect("a namespace").to_owned()
+    };
+    let world = World::builder()
+        .cluster_wide()
+        .operator_arg(&format!("--cluster-resource-namespace={}", place("Secret")))
+        .start();
+    let vendor = Behind::start(&world, &documents, None);
+    let yaml = pointed_at(text, vendor.url(), world.control_plane().ca_pem());
+    let run = |verb: &str| {
+        // Into the namespaces that the file names.
+        let output = world.kubectl_anywhere(&[verb, "-f", "-"], &yaml);
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{verb}: {error}");
+    };
+    for namespace in [place("Secret"), place("Subscription")] {
+        world.kubectl(&["create", "namespace", &namespace]);
+    }
+    run("apply");
+    let subscription = of_kind(&documents, "Subscription")["metadata"]["name"]
+        .as_str()
+        .unwrap();
+    world.eventually("it is ready", e2e::SOON, || {
+        let found = world.find_in(&place("Subscription"), "Subscription", subscription);
+        match standing(&found.unwrap_or_default(), "Ready").as_str() {
+            "True Active" => Ok(()),
+            other => Err(other.to_owned()),
+        }
+    });
+    assert_eq!(vendor.count("live"), 1);
+    run("delete");
+    assert_eq!(vendor.count("live"), 0);
 }
 
 /// Limits and parameters arrive as they are written, wherever they stand.

@@ -3,6 +3,7 @@
 mod callbacks;
 mod certificates;
 mod charts;
+mod cluster_connection;
 mod connection;
 mod costs;
 mod crash;

@@ -228,7 +228,7 @@ fn new_rules_of_a_connection_count_at_once_and_a_product_that_is_not_listed_has_
 }
 
 /// The admission policy as the chart of the CRDs renders it.
-fn policy() -> String {
+pub(crate) fn policy() -> String {
     let chart = "charts/fulfillment-operator-crds";
     let file = "templates/admission-policy.yaml";
     let output = crate::charts::helm(&["template", "crds", chart, "--show-only", file]);

@@ -61,6 +61,9 @@ pub(crate) fn collection(kind: &str, namespace: &str) -> String {
             "/apis/fulfillment-operator.io/v1alpha1",
             "vendorconnections",
         ),
+        "clustervendorconnection" | "clustervendorconnections" => {
+            return "/apis/fulfillment-operator.io/v1alpha1/clustervendorconnections".to_owned();
+        }
         "secret" | "secrets" => ("/api/v1", "secrets"),
         "configmap" | "configmaps" => ("/api/v1", "configmaps"),
         "event" | "events" => ("/apis/events.k8s.io/v1", "events"),

@@ -43,6 +43,7 @@ pub struct World {
     pub vendor: Vendor,
     reader: Reader,
     namespace: String,
+    operator_namespace: String,
     control_plane: Plane,
 }
 
@@ -186,12 +187,13 @@ impl Builder {
             vendor: Vendor::start(&self.vendor_args),
             reader: Reader::new(&control_plane),
             namespace,
+            operator_namespace,
             control_plane,
         };
         if self.connection["policies"]["onUnknownOutcome"] == "Retry" {
             world.vendor.allow_twins(Twins::Accepted);
         }
-        let kubeconfig = world.prepare(&operator_namespace, self.cluster_wide);
+        let kubeconfig = world.prepare(&world.operator_namespace, self.cluster_wide);
         if let Some(url) = self.api_server {
             redirect(&kubeconfig, &url);
         }
@@ -231,6 +233,11 @@ impl World {
         &self.namespace
     }
 
+    /// The operator's namespace: the test's own, but for one that watches all.
+    pub fn operator_namespace(&self) -> &str {
+        &self.operator_namespace
+    }
+
     /// The control plane it runs on.
     pub fn control_plane(&self) -> &ControlPlane {
         &self.control_plane
@@ -253,9 +260,7 @@ impl World {
         let account = service_account(objects.last().unwrap());
         // Into more than one namespace, so without the one that `apply` names.
         let args = ["apply", "-f", "-"];
-        let mut apply = self.control_plane.kubectl();
-        apply.args(args);
-        let output = run(apply, &objects::all(&objects));
+        let output = self.kubectl_anywhere(&args, &objects::all(&objects));
         succeeded(&args, &output);
         let in_operators = format!("--namespace={operator_namespace}");
         let token = self.kubectl(&["create", "token", &account, "--duration=24h", &in_operators]);
@@ -277,12 +282,15 @@ impl World {
         ]);
         // Established is said a moment before it is served.
         self.eventually("the CRDs are served", SOON, || {
-            ["subscriptions", "vendorconnections"]
-                .iter()
-                .try_for_each(|kind| {
-                    let path = api::collection(kind, "default");
-                    self.reader.get(&path).map(drop).ok_or(format!("no {path}"))
-                })
+            let kinds = [
+                "subscriptions",
+                "vendorconnections",
+                "clustervendorconnections",
+            ];
+            kinds.iter().try_for_each(|kind| {
+                let path = api::collection(kind, "default");
+                self.reader.get(&path).map(drop).ok_or(format!("no {path}"))
+            })
         });
     }
 
@@ -294,6 +302,13 @@ impl World {
     /// Runs kubectl with a standard input, and may fail.
     pub fn kubectl_with(&self, args: &[&str], input: &str) -> Output {
         run(self.kubectl_command(args), input)
+    }
+
+    /// The same without a namespace: the objects name theirs.
+    pub fn kubectl_anywhere(&self, args: &[&str], input: &str) -> Output {
+        let mut kubectl = self.control_plane.kubectl();
+        kubectl.args(args);
+        run(kubectl, input)
     }
 
     /// Starts kubectl and leaves it running; its outputs are pipes.
@@ -322,6 +337,13 @@ impl World {
     /// `kubectl apply -f -`; returns what it printed.
     pub fn apply(&self, yaml: &str) -> String {
         let args = ["apply", "-f", "-"];
+        succeeded(&args, &self.kubectl_with(&args, yaml))
+    }
+
+    /// The same in another namespace.
+    pub fn apply_in(&self, namespace: &str, yaml: &str) -> String {
+        let namespace = format!("--namespace={namespace}");
+        let args = ["apply", "-f", "-", &namespace];
         succeeded(&args, &self.kubectl_with(&args, yaml))
     }
 
@@ -362,6 +384,12 @@ impl World {
     /// An object, if it is there.
     pub fn find(&self, kind: &str, name: &str) -> Option<Value> {
         let path = api::collection(kind, &self.namespace);
+        self.reader.get(&format!("{path}/{name}"))
+    }
+
+    /// An object in another namespace, if it is there.
+    pub fn find_in(&self, namespace: &str, kind: &str, name: &str) -> Option<Value> {
+        let path = api::collection(kind, namespace);
         self.reader.get(&format!("{path}/{name}"))
     }
 

@@ -21,6 +21,7 @@ use crate::{
     controller::Scope,
     identity::InstallationKey,
     inputs,
+    kinds::ConnectionKey,
     kubernetes::{Cluster, KubeError},
     metrics::Metrics,
     pace,
@@ -147,15 +148,16 @@ impl Callbacks {
         body: &[u8],
     ) -> Verdict {
         let namespace = object.namespace().unwrap_or_default();
-        let connection = scope.connection(&namespace, &object.spec.connection_ref.name);
+        let key = ConnectionKey::named_by(object);
+        let connection = scope.connection(&key);
         let Some(Ok(connection)) = connection else {
             return self.refuse(StatusCode::NOT_FOUND, "there is no such connection\n");
         };
-        let Some(callback) = &connection.spec.callback else {
+        let Some(callback) = &connection.spec().callback else {
             return self.refuse(StatusCode::NOT_FOUND, "the connection takes no callbacks\n");
         };
-        if let Some(key) = &callback.secret_ref {
-            let secret = match self.secret(scope, &namespace, key).await {
+        if let Some(secret) = &callback.secret_ref {
+            let secret = match self.secret(scope, scope.secrets_of(&key), secret).await {
                 Ok(Some(secret)) => secret,
                 Ok(None) => {
                     return (
