@@ -77,7 +77,7 @@ pub struct Call {
     #[schemars(schema_with = "super::schema::expressions")]
     pub headers: BTreeMap<String, String>,
     /// The JSON body: an expression that gives an object, or null for none. It can use subscription
-    /// (externalId, product, limits, parameters, tiers, tier, callbackUrl), id (the tenant's),
+    /// (externalId, product, limits, parameters, callbackUrl), id (the tenant's),
     /// operation (the vendor's token of the request under way) and current (the tenant's body, read
     /// right before this call because it is named).
     #[serde(skip_serializing_if = "Option::is_none")]

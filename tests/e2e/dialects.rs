@@ -1,5 +1,10 @@
 //! The dialects that are shipped in `examples/vendors/`: a whole life, faults and a crash in each of
 //! them, from the YAML alone.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests fail by panicking"
+)]
 
 use crate::examples::{documents, files, of_kind};
 use e2e::{
@@ -12,8 +17,6 @@ use serde_json::{Value, json};
 struct Speaking {
     world: World,
     dialect: &'static str,
-    /// Beside every Subscription's own spec.
-    tiers: Value,
 }
 
 impl Speaking {
@@ -32,27 +35,10 @@ impl Speaking {
             .connection(spec)
             .connection(json!({"polling": {"pending": "1s"}, "timeouts": {"request": "2s"}}))
             .start();
-        let mut tiers = json!({});
-        for tier in documents
-            .iter()
-            .filter(|d| d["kind"] == "TierConfiguration")
-        {
-            let mut tier = tier.clone();
-            tier["spec"]["connectionRef"]["name"] = json!("acme");
-            world.apply(&tier.to_string());
-            tiers = of_kind(&documents, "Subscription")["spec"]["tiers"].clone();
-        }
-        Self {
-            world,
-            dialect,
-            tiers,
-        }
+        Self { world, dialect }
     }
 
-    fn subscribe(&self, mut spec: Value) {
-        if self.tiers != json!({}) {
-            spec["tiers"] = self.tiers.clone();
-        }
+    fn subscribe(&self, spec: Value) {
         self.world.subscribe("mail", spec);
     }
 
@@ -80,18 +66,15 @@ impl Speaking {
         (mail, tenant)
     }
 
-    /// Every tenant that is not a reseller's.
+    /// How many tenants were made.
     fn creates(&self) -> usize {
-        let tenants = self.world.vendor.tenants();
-        let customer = |tenant: &&Value| tenant["kind"] != "partner";
-        tenants.iter().filter(customer).count()
+        self.world.vendor.tenants().len()
     }
 
     fn end(&self) {
         self.world.unsubscribe("mail");
         let live = self.world.vendor.live();
-        let resellers = usize::from(self.tiers != json!({}));
-        assert_eq!(live.len(), resellers, "{}: {live:#?}", self.dialect);
+        assert!(live.is_empty(), "{}: {live:#?}", self.dialect);
     }
 }
 
@@ -126,14 +109,6 @@ fn life(dialect: &'static str) {
 /// What is lost on the way is found out or sent again, and never makes a second tenant.
 fn faults(dialect: &'static str) {
     let at = Speaking::start(dialect);
-    if at.tiers != json!({}) {
-        at.world.until(
-            "the tier is there",
-            "TierConfiguration",
-            "elbe-reseller",
-            |tier| standing(tier, "Ready").starts_with("True"),
-        );
-    }
     let once = |method: &str, fault: Value| {
         let rule = json!({"method": method, "path": "*/tenant*", "times": 1, "fault": fault});
         at.world.vendor.fault(rule);
@@ -175,14 +150,6 @@ fn faults(dialect: &'static str) {
 /// Killed while its create is on its way, the operator finds it again, or asks.
 fn killed(dialect: &'static str) {
     let at = Speaking::start(dialect);
-    if at.tiers != json!({}) {
-        at.world.until(
-            "the tier is there",
-            "TierConfiguration",
-            "elbe-reseller",
-            |tier| standing(tier, "Ready").starts_with("True"),
-        );
-    }
     let slow =
         json!({"method": "POST", "path": "*/tenant*", "times": 1, "fault": {"delay": "1500ms"}});
     at.world.vendor.fault(slow);
@@ -241,7 +208,6 @@ macro_rules! in_every_dialect {
 in_every_dialect! {
     canonical "canonical",
     scenario "scenario",
-    reseller_tree "reseller-tree",
     operation "operation",
     bare "bare",
 }

@@ -264,7 +264,9 @@ impl Call {
 fn known(ask: &Ask<'_>) -> Names {
     let mut subscription = match wire::create_body(ask.order) {
         Value::Object(body) => body,
-        _ => Map::new(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Map::new()
+        }
     };
     for always in ["limits", "parameters", "tiers"] {
         subscription
