@@ -1023,6 +1023,8 @@ fn account(world: &World, namespace: &str) -> String {
 }
 
 const RIGHTS: [&str; 8] = [
+    "clustervendorconnections.fulfillment-operator.io [] [] [get list patch watch]",
+    "clustervendorconnections.fulfillment-operator.io/status [] [] [patch]",
     "configmaps [] [] [get list watch]",
     "events.events.k8s.io [] [] [create patch]",
     "namespaces [] [] [get]",
