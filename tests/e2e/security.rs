@@ -1022,7 +1022,7 @@ fn account(world: &World, namespace: &str) -> String {
     format!("system:serviceaccount:{namespace}:{name}")
 }
 
-const RIGHTS: [&str; 8] = [
+const RIGHTS: [&str; 10] = [
     "clustervendorconnections.fulfillment-operator.io [] [] [get list patch watch]",
     "clustervendorconnections.fulfillment-operator.io/status [] [] [patch]",
     "configmaps [] [] [get list watch]",
