@@ -232,9 +232,11 @@ async fn call(ctx: &Context, scope: &Scope, seen: &mut Seen, step: &Step) -> Res
         ));
     };
     let client = &usable.client;
+    let Some(operation) = operation(step, seen, client) else {
+        return Ok(());
+    };
     // The pass came with the right to one call.
-    let more = usize::from(seen.called)
-        + usize::from(operation(step, seen, client).is_some_and(|o| client.reads_first(o)));
+    let more = usize::from(seen.called) + usize::from(client.reads_first(operation));
     for _ in 0..more {
         usable.budget.token().await;
     }
@@ -267,9 +269,6 @@ async fn call(ctx: &Context, scope: &Scope, seen: &mut Seen, step: &Step) -> Res
         Operation::Delete => client.delete(&tenant, order).await,
     };
     let metrics = &ctx.metrics;
-    let Some(operation) = operation(step, seen, client) else {
-        return Ok(());
-    };
     let mut answer = usable.link.call(operation, metrics, send(operation)).await;
     if let (Some(product), Ok(answer)) = (usable.product(&seen.object.spec.product), &mut answer) {
         for tenant in answer.said.tenants() {

@@ -55,8 +55,6 @@ pub struct Seen {
     pub sensitive: Option<(String, BTreeMap<String, SecretString>)>,
     /// The vendor was called.
     pub called: bool,
-    /// A callback has asked for the read of this pass.
-    pub hinted: bool,
     /// When the vendor wants to be asked again.
     pub retry_after: Option<Duration>,
 }
@@ -152,8 +150,7 @@ pub async fn observe(
     facts.pass.note = taken(ctx, scope, &object, &facts, usable.as_ref());
     facts.trouble =
         claim_conflict(ctx, scope, &object, &facts, usable.as_ref()).or(facts.trouble.take());
-    let hinted;
-    (facts.clock, hinted) = clock(
+    facts.clock = clock(
         ctx,
         scope,
         &object,
@@ -203,7 +200,6 @@ pub async fn observe(
         guard,
         sensitive: None,
         called: false,
-        hinted,
         retry_after: None,
     })
 }
@@ -287,7 +283,7 @@ fn clock(
     facts: &Facts,
     usable: Option<&Usable>,
     intervals: &Intervals,
-) -> (Clock, bool) {
+) -> Clock {
     let now = pace::now();
     let pending = facts
         .ledger
@@ -324,7 +320,7 @@ fn clock(
         pending.is_some(),
         intervals,
     );
-    let clock = Clock {
+    Clock {
         now,
         backing_off: due.backing_off,
         // Without a read there is nothing to fill a missing output Secret with.
@@ -336,8 +332,7 @@ fn clock(
         mass_vanish: usable.is_some_and(|usable| usable.link.vanished.alarm()),
         paced_until: None,
         missing_confirmed: due.missing_confirmed,
-    };
-    (clock, due.hinted)
+    }
 }
 
 /// Where the vendor may call back, if it is to.

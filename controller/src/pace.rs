@@ -102,8 +102,6 @@ pub struct Due {
     pub backing_off: bool,
     /// A read is due.
     pub read: bool,
-    /// A callback has asked for the read.
-    pub hinted: bool,
     /// No earlier create can still land.
     pub settled: bool,
     /// The tenant has been missing long enough to believe it.
@@ -208,7 +206,6 @@ impl Pace {
         Due {
             backing_off: memory.not_before.is_some_and(|at| at > now),
             read: past(memory.next_read) || past(memory.verify_at),
-            hinted: memory.hinted,
             settled: memory
                 .intent
                 .as_ref()
@@ -217,6 +214,11 @@ impl Pace {
                 .missing_since
                 .is_some_and(|since| now.duration_since(since) >= MISSING_GRACE),
         }
+    }
+
+    /// Whether a callback has asked for the read of this pass.
+    pub fn is_hinted(&self, uid: &str) -> bool {
+        self.lock().get(uid).is_some_and(|memory| memory.hinted)
     }
 
     /// Whether an output Secret that was there is gone; `true` until a read has followed.

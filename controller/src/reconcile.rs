@@ -38,7 +38,7 @@ pub async fn reconcile(
 ) -> Result<(Rest, Duration), KubeError> {
     let mut seen = observe(ctx, scope, object).await?;
     let mut rest = decide(ctx, scope, &mut seen).await?;
-    learn(&seen);
+    learn(ctx, &seen);
     if let Some(trouble) = keep_outputs(ctx, &seen).await? {
         seen.facts.trouble = Some(trouble);
         rest = Rest::Trouble;
@@ -76,7 +76,7 @@ async fn decide(ctx: &Context, scope: &Scope, seen: &mut Seen) -> Result<Rest, K
 }
 
 /// What a decision that a read has found says of the vendor's callbacks.
-fn learn(seen: &Seen) {
+fn learn(ctx: &Context, seen: &Seen) {
     let status = seen.object.status.as_ref();
     let awaited = status.and_then(|status| status.request.as_ref());
     let awaited = awaited.filter(|request| ledger::awaiting_vendor(request));
@@ -84,7 +84,10 @@ fn learn(seen: &Seen) {
     let decided = awaited.is_some_and(|r| finished.iter().any(|f| f.id == r.id));
     let read = seen.facts.pass.read.is_some() && !seen.facts.pass.mutated;
     if let Some(usable) = seen.usable.as_ref().filter(|_| read && decided) {
-        usable.link.heard.decided(seen.hinted);
+        usable
+            .link
+            .heard
+            .decided(ctx.pace.is_hinted(&uid(&seen.object)));
     }
 }
 

@@ -6,7 +6,6 @@ use kube::runtime::reflector::ObjectRef;
 
 use crate::{
     controller::{Context, Scope},
-    kinds::ConnectionKey,
     queues::{AllQueued, Queues},
 };
 
@@ -41,7 +40,7 @@ pub async fn stand_by(
         }
     }
     for connection in scope.every_connection() {
-        queues.connection(&ConnectionKey::of(connection.meta()));
+        queues.connection(&connection.key());
     }
     for object in scope.subscriptions.state() {
         let _ = queues

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use fulfillment_crds::{AnswerMap, ErrorMap, RequestWord, StatusWord};
 use serde_json::{Map, Value, json};
 
-use super::expression::{Expression, Fails, Names};
+use super::{
+    expression::{Expression, Fails},
+    value::Names,
+};
 
 /// How the answers to one call are read.
 #[derive(Debug)]
@@ -59,7 +62,7 @@ impl Reader {
             Some(answer) => answer,
             None => body,
         };
-        self.canonical(answer)
+        self.canonical(&answer)
     }
 
     /// The tenants in the answer to a lookup, each in canonical form.
@@ -72,7 +75,7 @@ impl Reader {
             return Err("no list of tenants".into());
         };
         let tenants: Result<Vec<Value>, String> =
-            list.into_iter().map(|one| self.canonical(one)).collect();
+            list.iter().map(|one| self.canonical(one)).collect();
         tenants.map(Value::Array)
     }
 
@@ -80,13 +83,12 @@ impl Reader {
         let Some(expression) = &self.tenant else {
             return Ok(None);
         };
-        let names = Names::from([("answer", body.clone())]);
+        let names = Names::new([("answer", body)]);
         expression.value(&names).map(Some).map_err(Fails::told)
     }
 
-    fn canonical(&self, answer: Value) -> Result<Value, String> {
-        let names = Names::from([("answer", answer)]);
-        let answer = &names["answer"];
+    fn canonical(&self, answer: &Value) -> Result<Value, String> {
+        let names = Names::new([("answer", answer)]);
         let mut tenant = Map::new();
         for field in [
             "id",
@@ -213,9 +215,8 @@ impl Refusals {
 
     /// The refusal in canonical form, and whether the vendor is only busy. What cannot be read is
     /// left as it is: a refusal is never worse than its status.
-    pub(super) fn read(&self, status: u16, body: Value) -> (Value, bool) {
-        let names = Names::from([("answer", body), ("status", status.into())]);
-        let body = &names["answer"];
+    pub(super) fn read(&self, status: u16, body: &Value) -> (Value, bool) {
+        let names = Names::new([("answer", body), ("status", &status.into())]);
         let said = body.get("error").filter(|e| e.is_object()).unwrap_or(body);
         let mut error = Map::new();
         for field in ["code", "message", "parameters"] {

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
-use super::expression::{Expression, Names};
+use super::{expression::Expression, value::Names};
 use crate::vendor::{Operation, Order, wire};
 
 /// Unreserved characters stay, everything else of a segment is encoded.
@@ -77,6 +77,8 @@ pub(super) struct Call {
     query: Vec<(String, Text)>,
     headers: Vec<(HeaderName, Text)>,
     body: Body,
+    /// It needs the tenant's body as it is now.
+    pub(super) reads_first: bool,
 }
 
 #[derive(Debug)]
@@ -138,6 +140,7 @@ impl Call {
             query,
             headers: Vec::new(),
             body,
+            reads_first: false,
         }
     }
 
@@ -181,21 +184,19 @@ impl Call {
             let at = format!("{at}.body");
             call.body = Body::Expression(Expression::new(&at, source, NAMES)?);
         }
+        call.reads_first = call.sees_current();
         Ok(call)
     }
 
-    /// Whether the call needs the tenant's body as it is now.
-    pub(super) fn reads_first(&self) -> bool {
-        let texts = self
-            .path
-            .iter()
-            .filter_map(|piece| match piece {
-                Piece::Segment(text) => Some(text),
-                Piece::Literal(_) => None,
-            })
-            .chain(self.query.iter().map(|(_, text)| text))
-            .chain(self.headers.iter().map(|(_, text)| text));
-        let mut expressions = texts.filter_map(|text| match text {
+    /// Whether an expression sees the tenant's body as it is now.
+    fn sees_current(&self) -> bool {
+        let segments = self.path.iter().filter_map(|piece| match piece {
+            Piece::Segment(text) => Some(text),
+            Piece::Literal(_) => None,
+        });
+        let named = self.query.iter().map(|(_, text)| text);
+        let named = named.chain(self.headers.iter().map(|(_, text)| text));
+        let mut expressions = segments.chain(named).filter_map(|text| match text {
             Text::Expression(expression) => Some(expression),
             Text::Id | Text::ExternalId => None,
         });
@@ -274,11 +275,11 @@ fn known(ask: &Ask<'_>) -> Names {
             .or_insert_with(|| Value::Object(Map::new()));
     }
     subscription.insert("externalId".into(), ask.name.into());
-    Names::from([
-        ("subscription", Value::Object(subscription)),
-        ("id", ask.id.into()),
-        ("operation", json!(ask.token)),
-        ("current", ask.current.clone().unwrap_or(Value::Null)),
+    Names::new([
+        ("subscription", &Value::Object(subscription)),
+        ("id", &ask.id.into()),
+        ("operation", &json!(ask.token)),
+        ("current", ask.current.as_ref().unwrap_or(&Value::Null)),
     ])
 }
 

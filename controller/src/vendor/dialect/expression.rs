@@ -2,21 +2,18 @@
 //! said without any value, as a value may be a secret.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::HashSet,
     sync::{Arc, OnceLock},
 };
 
 use cel::{
-    Context, Env, ExecutionError, Program, Value as Cel,
+    Context, Env, ExecutionError, Program,
     common::ast::{EntryExpr, Expr, IdedExpr},
-    objects::{Key, Map as CelMap, OptionalValue},
 };
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-/// The most values an expression can look at, and give.
-const VALUES: usize = 16 * 1024;
-/// The most bytes of text an expression can give.
-const BYTES: usize = 256 * 1024;
+use super::value::{Names, VALUES, given};
+
 /// The most times an expression can join things with +.
 const JOINS: usize = 64;
 /// How deep an expression can be nested.
@@ -30,6 +27,8 @@ const STACK: usize = 64 * 1024 * 1024;
 pub(super) struct Expression {
     at: String,
     program: Program,
+    /// The names it uses of those it may.
+    names: Vec<&'static str>,
 }
 
 impl std::fmt::Debug for Expression {
@@ -56,9 +55,6 @@ impl Fails {
     }
 }
 
-/// The values an expression can name.
-pub(super) type Names = BTreeMap<&'static str, Value>;
-
 fn environment() -> Arc<Env> {
     static ENVIRONMENT: OnceLock<Arc<Env>> = OnceLock::new();
     Arc::clone(ENVIRONMENT.get_or_init(|| Arc::new(Env::stdlib())))
@@ -66,7 +62,7 @@ fn environment() -> Arc<Env> {
 
 impl Expression {
     /// Compiles an expression that may use these names; `at` is where it stands, for messages.
-    pub(super) fn new(at: &str, source: &str, names: &[&str]) -> Result<Self, String> {
+    pub(super) fn new(at: &str, source: &str, names: &[&'static str]) -> Result<Self, String> {
         if brackets(source) > DEPTH {
             return Err(format!("{at}: {TOO_DEEP}"));
         }
@@ -80,7 +76,7 @@ impl Expression {
         })
     }
 
-    fn compile(at: &str, source: &str, names: &[&str]) -> Result<Self, String> {
+    fn compile(at: &str, source: &str, names: &[&'static str]) -> Result<Self, String> {
         let program = environment().compile(source).map_err(|errors| {
             let first = errors.errors.first();
             first.map_or_else(
@@ -114,38 +110,35 @@ impl Expression {
                 "{at} uses the function {unknown}, which CEL does not have"
             ));
         }
+        let mut names = names.to_vec();
+        names.retain(|name| references.has_variable(name));
         Ok(Self {
             at: at.to_owned(),
             program,
+            names,
         })
     }
 
     /// Whether it uses a name.
     pub(super) fn uses(&self, name: &str) -> bool {
-        self.program.references().has_variable(name)
+        self.names.contains(&name)
     }
 
     /// Its value as JSON.
     pub(super) fn value(&self, names: &Names) -> Result<Value, Fails> {
         let mut context = Context::with_env(environment());
         let mut left = VALUES;
-        for (name, value) in names {
-            if self.uses(name) {
-                let value = to_cel(value, &mut left).ok_or_else(|| {
-                    Fails::Wrong(format!("{}: {name} is too large to look at", self.at))
-                })?;
-                context.add_variable_from_value(*name, value);
-            }
+        for name in &self.names {
+            let value = names.take(name, &mut left).ok_or_else(|| {
+                Fails::Wrong(format!("{}: {name} is too large to look at", self.at))
+            })?;
+            context.add_variable_from_value(*name, value);
         }
         let value = self
             .program
             .execute(&context)
             .map_err(|e| self.failed(&e))?;
-        let mut left = Left {
-            values: VALUES,
-            bytes: BYTES,
-        };
-        to_json(&value, &mut left).ok_or_else(|| {
+        given(&value).ok_or_else(|| {
             Fails::Wrong(format!(
                 "{} gives what cannot stand in JSON, or too much",
                 self.at
@@ -310,85 +303,15 @@ fn is_function(name: &str) -> bool {
     }
 }
 
-fn to_cel(value: &Value, left: &mut usize) -> Option<Cel> {
-    *left = left.checked_sub(1)?;
-    Some(match value {
-        Value::Null => Cel::Null,
-        Value::Bool(yes) => Cel::Bool(*yes),
-        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(n), _) => Cel::Int(n),
-            (None, Some(n)) => Cel::UInt(n),
-            (None, None) => Cel::Float(number.as_f64()?),
-        },
-        Value::String(text) => Cel::String(Arc::new(text.clone())),
-        Value::Array(list) => {
-            let list: Option<Vec<Cel>> = list.iter().map(|v| to_cel(v, left)).collect();
-            Cel::List(Arc::new(list?))
-        }
-        Value::Object(object) => {
-            let map: Option<HashMap<Key, Cel>> = object
-                .iter()
-                .map(|(key, v)| Some((Key::String(Arc::new(key.clone())), to_cel(v, left)?)))
-                .collect();
-            Cel::Map(CelMap {
-                map: Arc::new(map?),
-            })
-        }
-    })
-}
-
-struct Left {
-    values: usize,
-    bytes: usize,
-}
-
-fn to_json(value: &Cel, left: &mut Left) -> Option<Value> {
-    left.values = left.values.checked_sub(1)?;
-    Some(match value {
-        Cel::Null => Value::Null,
-        Cel::Bool(yes) => Value::Bool(*yes),
-        Cel::Int(n) => (*n).into(),
-        Cel::UInt(n) => (*n).into(),
-        Cel::Float(n) => serde_json::Number::from_f64(*n)?.into(),
-        Cel::String(text) => {
-            left.bytes = left.bytes.checked_sub(text.len())?;
-            Value::String(text.to_string())
-        }
-        Cel::List(list) => {
-            let list: Option<Vec<Value>> = list.iter().map(|v| to_json(v, left)).collect();
-            Value::Array(list?)
-        }
-        Cel::Map(map) => {
-            let mut object = Map::new();
-            for (key, v) in map.map.iter() {
-                let key = match key {
-                    Key::String(text) => text.to_string(),
-                    Key::Int(n) => n.to_string(),
-                    Key::Uint(n) => n.to_string(),
-                    Key::Bool(yes) => yes.to_string(),
-                };
-                left.bytes = left.bytes.checked_sub(key.len())?;
-                object.insert(key, to_json(v, left)?);
-            }
-            Value::Object(object)
-        }
-        Cel::Opaque(opaque) => match opaque.downcast_ref::<OptionalValue>()?.value() {
-            Some(value) => to_json(value, left)?,
-            None => Value::Null,
-        },
-        Cel::Bytes(_) | Cel::Function(..) | Cel::Struct(_) => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
-    fn value(source: &str, answer: Value) -> Result<Value, Fails> {
+    fn value(source: &str, answer: &Value) -> Result<Value, Fails> {
         Expression::new("here", source, &["answer"])
             .unwrap()
-            .value(&Names::from([("answer", answer)]))
+            .value(&Names::new([("answer", answer)]))
     }
 
     #[test]
@@ -410,14 +333,14 @@ mod tests {
             ("answer.a.f + 1.0", json!(2.5)),
             ("'a' in answer", json!(true)),
         ] {
-            assert_eq!(value(source, answer.clone()).unwrap(), expected, "{source}");
+            assert_eq!(value(source, &answer).unwrap(), expected, "{source}");
         }
     }
 
     #[test]
     fn a_missing_key_is_told_from_what_is_wrong() {
         let secret = json!({"s": "hush-hush", "n": 1});
-        let missing = value("answer.tenantId", secret.clone());
+        let missing = value("answer.tenantId", &secret);
         assert_eq!(
             missing,
             Err(Fails::Missing("here: there is no tenantId".into()))
@@ -428,7 +351,7 @@ mod tests {
             "answer.s > answer.n",
             "answer.n / 0",
         ] {
-            let Err(Fails::Wrong(said)) = value(wrong, secret.clone()) else {
+            let Err(Fails::Wrong(said)) = value(wrong, &secret) else {
                 panic!("{wrong}");
             };
             assert!(said.starts_with("here") && !said.contains("hush"), "{said}");
@@ -468,8 +391,8 @@ mod tests {
         let _ = Expression::new("here", &format!("{}true", "!".repeat(8000)), &[]);
         let _ = Expression::new("here", &format!("{}1", "-".repeat(8000)), &[]);
         let many = Value::Array(vec![json!(1); VALUES + 1]);
-        assert!(value("answer.size()", many).is_err());
+        assert!(value("answer.size()", &many).is_err());
         let long = json!(vec!["x".repeat(1000); 300]);
-        assert!(value("answer", long).is_err());
+        assert!(value("answer", &long).is_err());
     }
 }

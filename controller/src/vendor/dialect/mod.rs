@@ -6,6 +6,7 @@ mod call;
 mod expression;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::collections::BTreeMap;
 
@@ -35,7 +36,6 @@ pub struct Dialect {
     calls: BTreeMap<Operation, Call>,
     readers: BTreeMap<Operation, Reader>,
     refusals: Option<Refusals>,
-    polls: bool,
 }
 
 impl Dialect {
@@ -49,16 +49,17 @@ impl Dialect {
             calls: BTreeMap::new(),
             readers: BTreeMap::new(),
             refusals: None,
-            polls: false,
         };
         for operation in OPERATIONS {
             let own = spec.and_then(|spec| own(spec, operation));
             let at = format!("dialect.{}", operation.as_str());
-            let call = match own {
-                Some(own) => Call::new(operation, &at, own)?,
-                None => Call::canonical(operation),
+            let call = match (own, operation) {
+                (Some(own), _) => Some(Call::new(operation, &at, own)?),
+                // There is one only where the dialect says so.
+                (None, Operation::Poll) => None,
+                (None, _) => Some(Call::canonical(operation)),
             };
-            dialect.calls.insert(operation, call);
+            dialect.calls.extend(call.map(|call| (operation, call)));
             let Some(spec) = spec else { continue };
             let at = format!("{at}.answer");
             let answer = own.and_then(|own| own.answer.as_ref());
@@ -72,7 +73,6 @@ impl Dialect {
             }
         }
         if let Some(spec) = spec {
-            dialect.polls = spec.poll.is_some();
             dialect.refusals = spec.error.as_ref().map(Refusals::new).transpose()?;
         }
         Ok(dialect)
@@ -80,12 +80,14 @@ impl Dialect {
 
     /// Whether there is a call that asks after a request under way.
     pub fn polls(&self) -> bool {
-        self.polls
+        self.calls.contains_key(&Operation::Poll)
     }
 
     /// Whether a call needs the tenant's body as it is now.
     pub fn reads_first(&self, operation: Operation) -> bool {
-        self.calls[&operation].reads_first()
+        self.calls
+            .get(&operation)
+            .is_some_and(|call| call.reads_first)
     }
 
     /// Writes a call.
@@ -94,7 +96,10 @@ impl Dialect {
     ///
     /// Says what of the connection cannot be written for this Subscription.
     pub fn write(&self, ask: &Ask<'_>) -> Result<Written, String> {
-        self.calls[&ask.operation].write(ask)
+        match self.calls.get(&ask.operation) {
+            Some(call) => call.write(ask),
+            None => Err(format!("dialect.{} is not there", ask.operation.as_str())),
+        }
     }
 
     /// The tenant in the body of an answer, in canonical form; `None`: it is canonical as it is.
@@ -119,7 +124,7 @@ impl Dialect {
     pub(super) fn refusal(&self, status: u16, body: &[u8]) -> Option<(Value, bool)> {
         let refusals = self.refusals.as_ref()?;
         let body = serde_json::from_slice(body).ok()?;
-        Some(refusals.read(status, body))
+        Some(refusals.read(status, &body))
     }
 }
 
