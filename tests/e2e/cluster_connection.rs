@@ -152,18 +152,23 @@ fn a_namespace_it_allows_is_served_with_the_secret_of_the_operators_namespace() 
     });
 }
 
+/// An order that claims by finalizer and intent to have been sent before, for `AS-1`.
+fn forged() -> String {
+    let mut forged: Value = serde_json::from_str(&order("forged", json!({}))).unwrap();
+    forged["metadata"]["finalizers"] = json!([TENANT]);
+    forged["metadata"]["annotations"] = json!({
+        "fulfillment-operator.io/intent": json!({"id": "x", "attempt": 1, "externalId": "AS-1"}).to_string(),
+    });
+    forged.to_string()
+}
+
 #[test]
 fn who_is_not_allowed_is_refused_without_a_call_until_the_list_says_so() {
     let world = world(&[]);
     let here = world.namespace();
     world.apply(&order("mail", json!({})));
     // Finalizer and intent can be written by whoever may write the object: they prove nothing.
-    let mut forged: Value = serde_json::from_str(&order("forged", json!({}))).unwrap();
-    forged["metadata"]["finalizers"] = json!([TENANT]);
-    forged["metadata"]["annotations"] = json!({
-        "fulfillment-operator.io/intent": json!({"id": "x", "attempt": 1, "externalId": "AS-1"}).to_string(),
-    });
-    world.apply(&forged.to_string());
+    world.apply(&forged());
     let remedy = format!(
         "ClusterVendorConnection shared does not allow namespace {here}: add it to spec.allowedNamespaces"
     );
@@ -289,12 +294,7 @@ fn two_namespaces_that_claim_one_name_are_a_conflict() {
     assert_eq!(operations(&world.vendor.calls()), ["create"]);
 
     // An intent that somebody wrote by hand does not lead to another's tenant.
-    let mut forged: Value = serde_json::from_str(&order("forged", json!({}))).unwrap();
-    forged["metadata"]["finalizers"] = json!([TENANT]);
-    forged["metadata"]["annotations"] = json!({
-        "fulfillment-operator.io/intent": json!({"id": "x", "attempt": 1, "externalId": "AS-1"}).to_string(),
-    });
-    world.apply_in("team-b", &forged.to_string());
+    world.apply_in("team-b", &forged());
     let forged = world.eventually("it is stopped", SOON, || {
         let found = world.find_in("team-b", "Subscription", "forged");
         let found = found.ok_or("it is not there".to_owned())?;

@@ -10,6 +10,7 @@ use crate::examples::{documents, files, of_kind};
 use e2e::{
     SOON, World,
     objects::{self, is_observed, message, standing},
+    vendor::id_in,
 };
 use serde_json::{Value, json};
 
@@ -31,7 +32,7 @@ impl Speaking {
             spec.as_object_mut().unwrap().remove(ours);
         }
         let world = World::builder()
-            .vendor_arg(&format!("--dialect={dialect}"))
+            .vendor_dialect(dialect)
             .connection(spec)
             .connection(json!({"polling": {"pending": "1s"}, "timeouts": {"request": "2s"}}))
             .start();
@@ -40,6 +41,20 @@ impl Speaking {
 
     fn subscribe(&self, spec: Value) {
         self.world.subscribe("mail", spec);
+    }
+
+    /// Where a create cannot be found again, a person is asked, and says which tenant it made.
+    fn answer_if_asked(&self) {
+        if self.dialect != "bare" {
+            return;
+        }
+        let world = &self.world;
+        let held = world.stands("mail", "Ready", "False CreateOutcomeUnknown");
+        assert!(message(&held, "Ready").contains("resolve-create"), "{held}");
+        let id = id_in(&world.vendor.tenant());
+        world.vendor.adopted(&id);
+        let answer = format!("fulfillment-operator.io/resolve-create=adopt:{id}");
+        world.annotate("mail", &answer);
     }
 
     /// The Subscription once it is Ready in a state, with so many seats; and its tenant, which says
@@ -115,17 +130,7 @@ fn faults(dialect: &'static str) {
     };
     once("POST", json!({"closeAfter": true}));
     at.subscribe(json!({"limits": {"seats": 10}}));
-    if dialect == "bare" {
-        let held = at
-            .world
-            .stands("mail", "Ready", "False CreateOutcomeUnknown");
-        assert!(message(&held, "Ready").contains("resolve-create"), "{held}");
-        let id = at.world.vendor.tenant()["id"].clone();
-        let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
-        at.world.vendor.adopted(&id);
-        let answer = format!("fulfillment-operator.io/resolve-create=adopt:{id}");
-        at.world.annotate("mail", &answer);
-    }
+    at.answer_if_asked();
     at.ready("Active", 10);
 
     for fault in [
@@ -168,17 +173,7 @@ fn killed(dialect: &'static str) {
         }
     });
     at.world.operator.start();
-    if dialect == "bare" {
-        at.world
-            .stands("mail", "Ready", "False CreateOutcomeUnknown");
-        let id = at.world.vendor.tenant()["id"].clone();
-        let id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
-        at.world.vendor.adopted(&id);
-        at.world.annotate(
-            "mail",
-            &format!("fulfillment-operator.io/resolve-create=adopt:{id}"),
-        );
-    }
+    at.answer_if_asked();
     at.ready("Active", 10);
     at.end();
     assert_eq!(at.creates(), 1, "{dialect}");

@@ -10,6 +10,7 @@ pub mod error;
 pub mod guard;
 pub mod oauth;
 pub mod text;
+mod transfer;
 pub mod vanish;
 pub mod wire;
 

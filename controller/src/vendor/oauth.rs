@@ -18,9 +18,10 @@ use url::{Url, form_urlencoded};
 use super::{
     Class, Effect, VendorError,
     auth::sensitive,
-    client::{Raw, Unusable, receive, retry_after, transport},
+    client::Unusable,
     error::classify,
     text::{SHOWN, Secrets},
+    transfer::{Raw, receive, retry_after, transport},
 };
 
 /// How long a token is taken to be good where its endpoint does not say. A token that ends sooner is
