@@ -135,7 +135,9 @@ pub fn holder(
             && age(other) < age(object)
     };
     let holders = others(ctx, scope, object, usable, has);
-    holders.first().map(|holder| path(holder))
+    holders
+        .first()
+        .map(|holder| format!("Subscription {}", path(holder)))
 }
 
 /// Whether a Subscription goes by this externalId, claimed or derived.

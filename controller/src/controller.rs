@@ -8,7 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fulfillment_crds::{ClusterVendorConnection, Reason, Subscription, VendorConnection};
+use fulfillment_crds::{
+    ClusterVendorConnection, Reason, Subscription, TierConfiguration, VendorConnection,
+};
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use k8s_openapi::{
     api::core::v1::{ConfigMap, Secret},
@@ -40,7 +42,7 @@ use crate::{
     plan::Rest,
     queues::{Queued, Queues},
     reconcile::reconcile,
-    standby, tombstones,
+    standby, tier, tombstones,
     vendor::guard::AddressPolicy,
     watches,
 };
@@ -100,6 +102,8 @@ pub struct Context {
 pub struct Scope {
     /// All Subscriptions.
     pub subscriptions: Store<Guarded<Subscription>>,
+    /// All TierConfigurations.
+    pub tiers: Store<Guarded<TierConfiguration>>,
     /// All VendorConnections.
     pub connections: Store<Guarded<VendorConnection>>,
     /// All ClusterVendorConnections; `None` where single namespaces are watched. Whoever does not see
@@ -168,6 +172,19 @@ impl Scope {
         };
         let all = self.subscriptions.state();
         all.iter().filter(|object| ours(object)).count()
+    }
+
+    /// A TierConfiguration, or why it cannot be decoded.
+    pub fn tier(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Result<Arc<TierConfiguration>, String>> {
+        let found = self.tiers.get(&ObjectRef::new(name).within(namespace))?;
+        Some(match &found.0 {
+            Ok(tier) => Ok(Arc::clone(tier)),
+            Err(invalid) => Err(invalid.error.clone()),
+        })
     }
 
     /// A Secret's metadata.
@@ -275,6 +292,7 @@ pub async fn run(
     let forwarding = tokio::spawn(forward_health(health, queues.clone()));
     if watches::ready(&scope).await && standby::stand_by(&ctx, &scope, &queues, &mut queued).await {
         let passes = passes(&ctx, &scope, queued.subscriptions);
+        let tier_passes = tier::passes(&ctx, &scope, queued.tiers);
         let store = scope.connections.clone();
         let connection_passes = connection::passes(&ctx, &scope, store, queued.connections);
         let cluster_connection_passes = async {
@@ -285,6 +303,7 @@ pub async fn run(
         };
         tokio::join!(
             passes,
+            tier_passes,
             connection_passes,
             cluster_connection_passes,
             tombstones::sweep(&ctx, &scope)
@@ -384,7 +403,7 @@ async fn pass(
         }
         Err(invalid) => {
             ctx.cluster
-                .report_invalid(&invalid.metadata, &invalid.error)
+                .report_invalid::<Subscription>(&invalid.metadata, &invalid.error)
                 .await?;
             Ok((Rest::Paused, Duration::from_secs(600)))
         }
@@ -419,7 +438,7 @@ async fn on_error(object: &Guarded<Subscription>, ctx: &Context, error: &PassErr
         PassError::Panic(_) => {
             tracing::error!(%error, "pass failed");
             ctx.events.publish(
-                subscription,
+                &**subscription,
                 Note {
                     reason: Reason::InternalError,
                     action: "Reconcile".into(),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use fulfillment_crds::{Reason, Subscription};
+use fulfillment_crds::Reason;
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
@@ -63,7 +63,7 @@ impl Events {
     }
 
     /// Takes one event, or drops it where too many wait.
-    pub fn publish(&self, object: &Subscription, note: Note) {
+    pub fn publish(&self, object: &impl Resource<DynamicType = ()>, note: Note) {
         if self.0.try_send((object.object_ref(&()), note)).is_err() {
             tracing::debug!("too many events wait: one was dropped");
         }

@@ -408,10 +408,13 @@ impl Cluster {
     /// # Errors
     ///
     /// Where the API server fails.
-    pub async fn report_invalid(&self, meta: &ObjectMeta, why: &str) -> Result<(), KubeError> {
+    pub async fn report_invalid<K>(&self, meta: &ObjectMeta, why: &str) -> Result<(), KubeError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
         let namespace = meta.namespace.as_deref().unwrap_or_default();
         let name = meta.name.as_deref().unwrap_or_default();
-        let resource = ApiResource::erase::<Subscription>(&());
+        let resource = ApiResource::erase::<K>(&());
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), namespace, &resource);
         let Some(found) = bounded(api.get_opt(name)).await? else {
@@ -590,7 +593,7 @@ pub fn intent(object: &Subscription) -> Option<Intent> {
 
 /// The operator writes what its own types say. Asking the API server to look for unknown fields, its
 /// default, costs it a second decoding of the object for a warning that nobody reads.
-fn params() -> PatchParams {
+pub(crate) fn params() -> PatchParams {
     PatchParams {
         field_manager: Some(FIELD_MANAGER.into()),
         field_validation: Some(ValidationDirective::Ignore),
@@ -628,7 +631,7 @@ fn with(object: &Subscription, finalizer: &str) -> Option<Vec<String>> {
     Some(finalizers)
 }
 
-fn json_patch(operations: Vec<Value>) -> Result<Patch<()>, KubeError> {
+pub(crate) fn json_patch(operations: Vec<Value>) -> Result<Patch<()>, KubeError> {
     serde_json::from_value(Value::Array(operations))
         .map(Patch::Json)
         .map_err(|e| KubeError::Failed(e.to_string()))

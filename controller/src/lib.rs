@@ -39,6 +39,7 @@ pub mod standby;
 pub mod startup;
 pub mod status;
 pub mod telemetry;
+pub mod tier;
 pub mod tombstones;
 pub mod vendor;
 pub mod watches;

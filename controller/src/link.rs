@@ -234,11 +234,28 @@ pub async fn usable_by(
     scope: &Scope,
     object: &Subscription,
 ) -> Result<Result<Usable, Trouble>, KubeError> {
-    let connection = match find(scope, &ConnectionKey::named_by(object)) {
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    let key = ConnectionKey::named_by(object);
+    usable_from(ctx, scope, &key, namespace, is_recorded(object)).await
+}
+
+/// The same for whoever names a connection in a namespace; what is `recorded` there is looked after
+/// whether the connection still allows it or not.
+///
+/// # Errors
+///
+/// As [`usable_by`].
+pub async fn usable_from(
+    ctx: &Context,
+    scope: &Scope,
+    key: &ConnectionKey,
+    namespace: &str,
+    recorded: bool,
+) -> Result<Result<Usable, Trouble>, KubeError> {
+    let connection = match find(scope, key) {
         Ok(connection) => connection,
         Err(trouble) => return Ok(Err(trouble)),
     };
-    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
     let allowed = connection.allows(namespace);
     let refused = if !allowed {
         format!(
@@ -250,7 +267,7 @@ pub async fn usable_by(
     } else {
         return prepare(ctx, scope, connection).await;
     };
-    if !allowed && !is_recorded(object) {
+    if !allowed && !recorded {
         return Ok(Err(not_ready(refused)));
     }
     let usable = prepare(ctx, scope, connection).await?;

@@ -7,7 +7,8 @@ use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use fulfillment_crds::{
     ClusterVendorConnection, ClusterVendorConnectionSpec, Subscription, SubscriptionSpec,
-    SubscriptionStatus, Time, VendorConnection, VendorConnectionSpec, VendorConnectionStatus,
+    SubscriptionStatus, TierConfiguration, TierConfigurationSpec, TierConfigurationStatus, Time,
+    VendorConnection, VendorConnectionSpec, VendorConnectionStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{
     ManagedFieldsEntry, ObjectMeta, OwnerReference,
@@ -42,27 +43,32 @@ pub trait Decode: Resource<DynamicType = ()> + Clone {
     fn decode(text: &str) -> Result<Self, String>;
 }
 
-impl Decode for Subscription {
-    fn decode(text: &str) -> Result<Self, String> {
-        let wire: Wire<SubscriptionSpec, SubscriptionStatus> = from_text(text)?;
-        Ok(Self {
-            metadata: wire.metadata,
-            spec: wire.spec,
-            status: wire.status,
-        })
-    }
+macro_rules! decode {
+    ($kind:ident, $spec:ident, $status:ident) => {
+        impl Decode for $kind {
+            fn decode(text: &str) -> Result<Self, String> {
+                let wire: Wire<$spec, $status> = from_text(text)?;
+                Ok(Self {
+                    metadata: wire.metadata,
+                    spec: wire.spec,
+                    status: wire.status,
+                })
+            }
+        }
+    };
 }
 
-impl Decode for VendorConnection {
-    fn decode(text: &str) -> Result<Self, String> {
-        let wire: Wire<VendorConnectionSpec, VendorConnectionStatus> = from_text(text)?;
-        Ok(Self {
-            metadata: wire.metadata,
-            spec: wire.spec,
-            status: wire.status,
-        })
-    }
-}
+decode!(Subscription, SubscriptionSpec, SubscriptionStatus);
+decode!(
+    TierConfiguration,
+    TierConfigurationSpec,
+    TierConfigurationStatus
+);
+decode!(
+    VendorConnection,
+    VendorConnectionSpec,
+    VendorConnectionStatus
+);
 
 /// In two halves: as a whole, with one half flattened into the other, no error would say which field
 /// does not fit.

@@ -8,8 +8,8 @@ use std::{
 };
 
 use fulfillment_crds::{
-    AdoptionPolicy, CreateBody, IdentityMode, OnMissing, OnUnknownOutcome, SentParameter,
-    Subscription, annotations, finalizers,
+    AdoptionPolicy, CreateBody, IdentityMode, OnMissing, OnUnknownOutcome, Scope as ParameterScope,
+    SentParameter, Subscription, SubscriptionState, annotations, finalizers,
 };
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
@@ -18,7 +18,7 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use crate::{
     claims,
     controller::{Context, Scope},
-    facts::{Clock, Desired, Facts, ObjectFacts, Pass, Resolution, Rules, Trouble},
+    facts::{Clock, Desired, Facts, Ledger, ObjectFacts, Pass, Resolution, Rules, Trouble},
     identity, inputs,
     kinds::ConnectionKey,
     kubernetes::{self, Guard, KubeError},
@@ -26,7 +26,7 @@ use crate::{
     link::{self, Usable},
     outputs,
     pace::{self, Intervals},
-    plan, product, tombstones,
+    plan, product, tier, tombstones,
     vendor::{Order, budget::Slot},
 };
 
@@ -105,19 +105,48 @@ pub async fn observe(
     let product = usable
         .as_ref()
         .and_then(|usable| usable.product(&spec.product));
+    let carried = tier::carried(ctx, scope, &object, product).await?;
+    let own_level = tier::own_level(&object);
+    let parameter_scope = match own_level {
+        Some(_) => ParameterScope::Tier,
+        None => ParameterScope::Subscription,
+    };
     let mut invalid = Vec::new();
     if let (Some(product), Some(usable)) = (product, &usable) {
-        product::complete(product, &mut parameters);
+        product::complete(product, parameter_scope, &mut parameters);
         // What is being deleted, or cannot be read, breaks no rule.
         if !deleting && trouble.is_none() {
             let given = &spec.parameters;
-            invalid = product::errors(product, &spec.limits, given, &parameters, |name, value| {
-                claims::holder(ctx, scope, &object, usable, name, value)
-            });
+            let limits = &spec.limits;
+            let holder =
+                |name: &str, value: &str| claims::holder(ctx, scope, &object, usable, name, value);
+            invalid = product::errors(product, parameter_scope, limits, given, &parameters, holder);
         }
     }
-    let inputs = ctx.key.inputs_hash(&parameters.values);
     let callback_url = callback_url(ctx, &object, usable.as_ref());
+    let order = Order {
+        external_id: external_id.clone(),
+        product: spec.product.clone(),
+        callback_url: callback_url.clone(),
+        limits: spec.limits.clone(),
+        parameters: parameters.values,
+        structured: parameters.structured,
+        tiers: carried.tiers,
+        tier: own_level,
+        secrets: [parameters.secrets, carried.secrets].concat(),
+    };
+    let mut inputs = ctx.key.inputs_hash(&order.inputs());
+    if let Some(why) = carried.trouble {
+        if deleting || is_bought(&ledger) {
+            // What was bought stays as it was agreed on until its tiers are ready again.
+            inputs.clone_from(&ledger.inputs_hash);
+        } else {
+            trouble = trouble.or(Some(why));
+        }
+    }
+    if deleting && let Some(user) = tier::still_used(scope, &object) {
+        trouble = trouble.or_else(|| Some(inputs::not_ready(format!("the tenant of Subscription {user} stands under this one, which is kept until that is gone"))));
+    }
     let intervals = intervals(ctx, &object, usable.as_ref(), callback_url.is_some());
     let mut facts = Facts {
         object: object_facts(&object, &ledger, ctx.pace.is_unarmed(&uid)),
@@ -127,7 +156,7 @@ pub async fn observe(
             inputs,
             template: product.and_then(|product| product.template.clone()),
             invalid,
-            external_id: external_id.clone(),
+            external_id,
             claimed: spec.external_id.is_some(),
             adoption: spec.adoption_policy,
             body: None,
@@ -159,15 +188,6 @@ pub async fn observe(
         usable.as_ref(),
         &intervals,
     );
-    let order = Order {
-        external_id,
-        product: spec.product.clone(),
-        callback_url,
-        limits: spec.limits.clone(),
-        parameters: parameters.values,
-        structured: parameters.structured,
-        secrets: parameters.secrets,
-    };
     let sent_before = facts
         .ledger
         .create
@@ -184,7 +204,7 @@ pub async fn observe(
         facts.clock.repeatable = remembered(&facts)
             && sent_before.as_ref().is_some_and(|order| {
                 let sent = facts.ledger.create.as_ref();
-                ctx.key.inputs_hash(&order.parameters) == sent.and_then(|sent| sent.inputs.clone())
+                ctx.key.inputs_hash(&order.inputs()) == sent.and_then(|sent| sent.inputs.clone())
             });
     }
     let guard = facts.ledger.request.as_ref().map(Guard::request);
@@ -202,6 +222,11 @@ pub async fn observe(
         called: false,
         retry_after: None,
     })
+}
+
+/// There is a tenant, or one is on its way that the vendor has told of.
+fn is_bought(ledger: &Ledger) -> bool {
+    ledger.tenant_id.is_some() && ledger.state != Some(SubscriptionState::Terminated)
 }
 
 fn object_facts(
@@ -520,7 +545,7 @@ pub fn output_trouble(name: &str) -> Trouble {
 }
 
 /// 80 random bits, as text.
-fn request_id() -> String {
+pub(crate) fn request_id() -> String {
     let mut bytes = [0u8; 10];
     // Without randomness an id repeats at worst; it is no secret, and every write is guarded by uid.
     let _ = getrandom::fill(&mut bytes);

@@ -3,7 +3,7 @@
 
 use fulfillment_crds::{
     LimitDefinition, LimitValue, Limits, Parameter, ParameterDefinition, ParameterError,
-    ParameterType, Phase, Product, SubscriptionStatus,
+    ParameterType, Phase, Product, Scope, SubscriptionStatus,
 };
 use secrecy::{ExposeSecret, SecretString};
 
@@ -13,8 +13,8 @@ use crate::{form, inputs::Inputs, vendor::Tenant};
 const SHOWN: usize = 64;
 
 /// Fills in the defaults of what the Subscription leaves out, and says which values have parts.
-pub fn complete(product: &Product, inputs: &mut Inputs) {
-    for rule in ordering(product) {
+pub fn complete(product: &Product, scope: Scope, inputs: &mut Inputs) {
+    for rule in ordering(product, scope) {
         if let Some(default) = &rule.default
             && !inputs.values.contains_key(&rule.name)
         {
@@ -41,10 +41,12 @@ pub fn complete(product: &Product, inputs: &mut Inputs) {
     }
 }
 
-/// What is wrong with an order by its product's rules, one error for each limit and parameter.
-/// `holder` names the Subscription that has a unique value already. No message repeats a value.
+/// What is wrong with an order by its product's rules, one error for each limit and parameter. A tier
+/// has no limits. `holder` names the object that has a unique value already. No message repeats a
+/// value.
 pub fn errors(
     product: &Product,
+    scope: Scope,
     limits: &Limits,
     given: &[Parameter],
     inputs: &Inputs,
@@ -68,7 +70,11 @@ pub fn errors(
             wrong(format!("limits.{name}"), why);
         }
     }
-    for rule in &product.limits {
+    let ordered = product
+        .limits
+        .iter()
+        .filter(|_| scope == Scope::Subscription);
+    for rule in ordered {
         if rule.required && !limits.contains_key(&rule.name) {
             wrong(format!("limits.{}", rule.name), "is required".into());
         }
@@ -77,19 +83,20 @@ pub fn errors(
         let name = &parameter.name;
         let rule = product.parameters.iter().find(|rule| rule.name == *name);
         let why = match rule {
+            Some(rule) if rule.scope != scope => Some(elsewhere(rule)),
             Some(rule) => parameter_error(rule, parameter, inputs, &holder),
             None if product.parameters.is_empty() => None,
             None => Some(foreign(
                 product,
                 "parameter",
-                ordering(product).map(|p| &p.name),
+                ordering(product, scope).map(|p| &p.name),
             )),
         };
         if let Some(why) = why {
             wrong(name.clone(), why);
         }
     }
-    for rule in ordering(product) {
+    for rule in ordering(product, scope) {
         if rule.required && !inputs.values.contains_key(&rule.name) {
             wrong(rule.name.clone(), with_hint(rule, "is required"));
         }
@@ -154,9 +161,17 @@ fn filled<'s>(name: &str, status: &'s SubscriptionStatus) -> &'s str {
     value.unwrap_or_default()
 }
 
-fn ordering(product: &Product) -> impl Iterator<Item = &ParameterDefinition> {
+fn ordering(product: &Product, scope: Scope) -> impl Iterator<Item = &ParameterDefinition> {
     let rules = product.parameters.iter();
-    rules.filter(|rule| rule.phase == Phase::Ordering)
+    rules.filter(move |rule| rule.phase == Phase::Ordering && rule.scope == scope)
+}
+
+/// A parameter that belongs to another kind of object.
+fn elsewhere(rule: &ParameterDefinition) -> String {
+    match rule.scope {
+        Scope::Subscription => "is each Subscription's own: set it there".into(),
+        Scope::Tier => "is the reseller's: set it in the TierConfiguration".into(),
+    }
 }
 
 fn foreign<'n>(product: &Product, what: &str, known: impl Iterator<Item = &'n String>) -> String {
@@ -228,7 +243,7 @@ fn parameter_error(
     }
     let plain = given.value.as_deref().filter(|_| rule.unique)?;
     let holder = holder(&rule.name, plain)?;
-    Some(format!("must be unique, and Subscription {holder} has it"))
+    Some(format!("must be unique, and {holder} has it"))
 }
 
 fn length(rule: &ParameterDefinition, value: &str) -> Option<String> {
@@ -309,9 +324,18 @@ mod tests {
                 inputs.values.insert(parameter.name.clone(), text.into());
             }
         }
-        complete(product, &mut inputs);
-        let holder = |_: &str, value: &str| (value == "taken").then(|| "team-a/older".to_owned());
-        let errors = errors(product, &limits, &given, &inputs, holder);
+        complete(product, Scope::Subscription, &mut inputs);
+        let holder = |_: &str, value: &str| {
+            (value == "taken").then(|| "Subscription team-a/older".to_owned())
+        };
+        let errors = errors(
+            product,
+            Scope::Subscription,
+            &limits,
+            &given,
+            &inputs,
+            holder,
+        );
         let errors = errors.into_iter();
         errors
             .map(|e| format!("{} {}", e.name, e.message))

@@ -1,6 +1,8 @@
 //! Where the names to look at are queued, by kind.
 
-use fulfillment_crds::{ClusterVendorConnection, Subscription, VendorConnection};
+use fulfillment_crds::{
+    ClusterVendorConnection, Subscription, TierConfiguration, VendorConnection,
+};
 use kube::runtime::{controller::ReconcileRequest, reflector::ObjectRef};
 use tokio::sync::mpsc;
 
@@ -17,6 +19,8 @@ pub type Queued<K> = mpsc::UnboundedReceiver<ReconcileRequest<Guarded<K>>>;
 pub struct Queues {
     /// Of Subscriptions.
     pub subscriptions: Queue<Subscription>,
+    /// Of TierConfigurations.
+    pub tiers: Queue<TierConfiguration>,
     /// Of VendorConnections.
     pub connections: Queue<VendorConnection>,
     /// Of ClusterVendorConnections.
@@ -28,6 +32,8 @@ pub struct Queues {
 pub struct AllQueued {
     /// Of Subscriptions.
     pub subscriptions: Queued<Subscription>,
+    /// Of TierConfigurations.
+    pub tiers: Queued<TierConfiguration>,
     /// Of VendorConnections.
     pub connections: Queued<VendorConnection>,
     /// Of ClusterVendorConnections.
@@ -38,16 +44,19 @@ impl Queues {
     /// Empty queues, and their other ends.
     pub fn new() -> (Self, AllQueued) {
         let (subscriptions, subscriptions_queued) = mpsc::unbounded_channel();
+        let (tiers, tiers_queued) = mpsc::unbounded_channel();
         let (connections, connections_queued) = mpsc::unbounded_channel();
         let (cluster_connections, cluster_connections_queued) = mpsc::unbounded_channel();
         (
             Self {
                 subscriptions,
+                tiers,
                 connections,
                 cluster_connections,
             },
             AllQueued {
                 subscriptions: subscriptions_queued,
+                tiers: tiers_queued,
                 connections: connections_queued,
                 cluster_connections: cluster_connections_queued,
             },

@@ -178,7 +178,7 @@ async fn write(ctx: &Context, seen: &Seen, rest: Rest) -> Result<(), KubeError> 
     }
     for note in report.notes {
         tracing::info!(reason = %note.reason, action = note.action, note = note.note, "request finished");
-        ctx.events.publish(&seen.object, note);
+        ctx.events.publish(&*seen.object, note);
     }
     Ok(())
 }
@@ -240,7 +240,7 @@ fn farewell(ctx: &Context, seen: &Seen) {
     let retained = seen.facts.desired.deletion == DeletionPolicy::Retain;
     if let Some(note) = report::farewell(&seen.facts, retained) {
         tracing::info!(reason = %note.reason, note = note.note, "released");
-        ctx.events.publish(&seen.object, note);
+        ctx.events.publish(&*seen.object, note);
     }
 }
 

@@ -35,12 +35,16 @@ pub async fn stand_by(
             }
             _ = stopping.wait_for(|stop| *stop) => return false,
             _ = queued.subscriptions.recv() => {}
+            _ = queued.tiers.recv() => {}
             _ = queued.connections.recv() => {}
             _ = queued.cluster_connections.recv() => {}
         }
     }
     for connection in scope.every_connection() {
         queues.connection(&connection.key());
+    }
+    for object in scope.tiers.state() {
+        let _ = queues.tiers.send(ObjectRef::from_obj(&*object).into());
     }
     for object in scope.subscriptions.state() {
         let _ = queues

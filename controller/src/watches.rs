@@ -4,12 +4,14 @@
 use std::sync::Arc;
 
 use fulfillment_crds::{
-    ClusterVendorConnection, Subscription, VendorConnection, annotations, finalizers,
+    ClusterVendorConnection, Parameter, Subscription, TierConfiguration, VendorConnection,
+    annotations, finalizers,
 };
 use futures::{Stream, StreamExt};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::core::v1::{ConfigMap, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
     Api, Resource, ResourceExt,
@@ -29,6 +31,7 @@ use crate::{
     kinds::{Connection, ConnectionKey},
     object::{Decode, Guarded},
     queues::Queues,
+    tier,
 };
 
 /// How long a watch lasts; a dead one is noticed a few seconds later.
@@ -42,12 +45,14 @@ pub fn start(
     queues: &Queues,
 ) -> (Arc<Scope>, JoinSet<()>) {
     let (subscription_store, subscription_writer) = reflector::store();
+    let (tier_store, tier_writer) = reflector::store();
     let (connection_store, connection_writer) = reflector::store();
     let cluster_connections = namespace.is_none().then(reflector::store);
     let (secret_store, secret_writer) = reflector::store();
     let (config_map_store, config_map_writer) = reflector::store();
     let scope = Arc::new(Scope {
         subscriptions: subscription_store,
+        tiers: tier_store,
         connections: connection_store,
         cluster_connections: cluster_connections.as_ref().map(|(store, _)| store.clone()),
         cluster_resource_namespace: ctx.settings.cluster_resource_namespace.clone(),
@@ -66,7 +71,10 @@ pub fn start(
     let place = namespace.unwrap_or("all namespaces");
     let mut tasks = JoinSet::new();
 
-    let stream = watcher::watcher(api::<Guarded<Subscription>>(ctx, namespace), selected);
+    let stream = watcher::watcher(
+        api::<Guarded<Subscription>>(ctx, namespace),
+        selected.clone(),
+    );
     let (on, pace) = (tell.clone(), Arc::clone(ctx));
     tasks.spawn(follow(
         stream,
@@ -75,6 +83,20 @@ pub fn start(
         Arc::clone(readiness),
         move |event, before| {
             on.subscription(&pace, event, before);
+        },
+    ));
+
+    let stream = watcher::watcher(api::<Guarded<TierConfiguration>>(ctx, namespace), selected);
+    let on = tell.clone();
+    tasks.spawn(follow(
+        stream,
+        tier_writer,
+        label("TierConfigurations", place),
+        Arc::clone(readiness),
+        move |event, _| {
+            if let Some(tier) = object(event) {
+                on.tier(tier);
+            }
         },
     ));
 
@@ -152,6 +174,7 @@ pub async fn ready(scope: &Scope) -> bool {
     tokio::try_join!(
         cluster_connections,
         scope.subscriptions.wait_until_ready(),
+        scope.tiers.wait_until_ready(),
         scope.connections.wait_until_ready(),
         scope.secrets.wait_until_ready(),
         scope.config_maps.wait_until_ready(),
@@ -286,7 +309,9 @@ impl Tell {
             |s: &Guarded<Subscription>| s.finalizers().iter().any(|f| f == finalizers::TENANT);
         if gone || before.map(counts) != Some(counts(object)) {
             self.connection_of(object);
+            self.tiers_above(object);
         }
+        self.own_tier(object);
         let echo = object.0.as_ref().is_ok_and(|s| ctx.pace.is_echo(s));
         if !gone && !echo {
             let _ = self
@@ -321,6 +346,7 @@ impl Tell {
             return;
         }
         self.every_subscription(|s| key.is_named_by(s));
+        self.every_tier(|t| names_connection(t, &key));
     }
 
     fn secret(&self, secret: &PartialObjectMeta<Secret>) {
@@ -336,34 +362,69 @@ impl Tell {
         for connection in &named {
             self.queues.connection(connection);
         }
-        let names_it = |s: &Subscription| {
-            s.spec.output_secret_name.as_deref() == Some(&name)
-                || s.spec.parameters.iter().any(|p| {
-                    let key = p
-                        .value_from
-                        .as_ref()
-                        .and_then(|from| from.secret_key_ref.as_ref());
-                    key.is_some_and(|key| key.name == name)
-                })
-        };
+        let here = |at: &ObjectMeta| at.namespace.as_deref() == Some(&namespace);
         self.every_subscription(|s| {
-            let here = s.metadata.namespace.as_deref() == Some(&namespace);
-            (here && names_it(s)) || named.iter().any(|key| key.is_named_by(s))
+            let output = s.spec.output_secret_name.as_deref() == Some(&name);
+            (here(&s.metadata) && (output || names_secret(&s.spec.parameters, &name)))
+                || named.iter().any(|key| key.is_named_by(s))
+        });
+        self.every_tier(|t| {
+            (here(&t.metadata) && names_secret(&t.spec.parameters, &name))
+                || named.iter().any(|key| names_connection(t, key))
         });
     }
 
     fn config_map(&self, map: &PartialObjectMeta<ConfigMap>) {
         let name = map.name_any();
+        let here = |at: &ObjectMeta| at.namespace == map.metadata.namespace;
         self.every_subscription(|s| {
-            s.metadata.namespace == map.metadata.namespace
-                && s.spec.parameters.iter().any(|p| {
-                    let key = p
-                        .value_from
-                        .as_ref()
-                        .and_then(|from| from.config_map_key_ref.as_ref());
-                    key.is_some_and(|key| key.name == name)
-                })
+            here(&s.metadata) && names_config_map(&s.spec.parameters, &name)
         });
+        self.every_tier(|t| here(&t.metadata) && names_config_map(&t.spec.parameters, &name));
+    }
+
+    /// A tier has changed: its own turn, and that of all who are bought or set up under it.
+    fn tier(&self, tier: &Guarded<TierConfiguration>) {
+        let _ = self.queues.tiers.send(ObjectRef::from_obj(tier).into());
+        let (namespace, name) = (tier.namespace(), tier.name_any());
+        let mut above = vec![name.clone()];
+        self.every_tier(|t| {
+            let below = t.metadata.namespace == namespace && tier::is_below(t, &name);
+            if below {
+                above.extend(t.metadata.name.clone());
+            }
+            below
+        });
+        self.every_subscription(|s| {
+            s.metadata.namespace == namespace && above.iter().any(|name| tier::names(s, name))
+        });
+    }
+
+    /// The Subscription for a tier's own tenant has changed.
+    fn own_tier(&self, object: &Guarded<Subscription>) {
+        let Some(owner) = object.0.as_ref().ok().and_then(|s| tier::owner(s)) else {
+            return;
+        };
+        let namespace = object.namespace().unwrap_or_default();
+        let reference = ObjectRef::new(&owner.name).within(&namespace);
+        let _ = self.queues.tiers.send(reference.into());
+    }
+
+    /// What was kept because of a Subscription may go now: the tiers it names, and their own tenants.
+    fn tiers_above(&self, object: &Guarded<Subscription>) {
+        let Ok(subscription) = &object.0 else {
+            return;
+        };
+        let namespace = object.namespace().unwrap_or_default();
+        for (_, tier) in subscription.spec.tiers.levels() {
+            let Some(reference) = &tier.tier_configuration_ref else {
+                continue;
+            };
+            let above = ObjectRef::new(&reference.name).within(&namespace);
+            let _ = self.queues.tiers.send(above.into());
+            let own = ObjectRef::new(&tier::child_name(&reference.name)).within(&namespace);
+            let _ = self.queues.subscriptions.send(own.into());
+        }
     }
 
     /// A name is free again: who else claims it is told.
@@ -377,6 +438,14 @@ impl Tell {
             return;
         };
         self.every_subscription(|s| s.spec.external_id.as_ref() == Some(id));
+    }
+
+    fn every_tier(&self, mut wanted: impl FnMut(&TierConfiguration) -> bool) {
+        for object in self.scope.tiers.state() {
+            if object.0.as_ref().is_ok_and(|t| wanted(t)) {
+                let _ = self.queues.tiers.send(ObjectRef::from_obj(&*object).into());
+            }
+        }
     }
 
     fn every_subscription(&self, wanted: impl Fn(&Subscription) -> bool) {
@@ -395,4 +464,21 @@ impl Tell {
             self.queues.connection(&ConnectionKey::named_by(s));
         }
     }
+}
+
+fn names_connection(tier: &TierConfiguration, key: &ConnectionKey) -> bool {
+    let namespace = tier.metadata.namespace.as_deref().unwrap_or_default();
+    ConnectionKey::named(&tier.spec.connection_ref, namespace) == *key
+}
+
+fn names_secret(parameters: &[Parameter], name: &str) -> bool {
+    let sources = parameters.iter().filter_map(|p| p.value_from.as_ref());
+    let mut keys = sources.filter_map(|from| from.secret_key_ref.as_ref());
+    keys.any(|key| key.name == name)
+}
+
+fn names_config_map(parameters: &[Parameter], name: &str) -> bool {
+    let sources = parameters.iter().filter_map(|p| p.value_from.as_ref());
+    let mut keys = sources.filter_map(|from| from.config_map_key_ref.as_ref());
+    keys.any(|key| key.name == name)
 }

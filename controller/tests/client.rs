@@ -135,6 +135,7 @@ fn order() -> Order {
         structured: [].into(),
         parameters: [("admin_password".to_owned(), SecretString::from("p4ss-w0rd"))].into(),
         secrets: vec!["p4ss-w0rd".into()],
+        ..Order::default()
     }
 }
 

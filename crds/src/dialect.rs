@@ -12,6 +12,11 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase", default)]
 #[schemars(inline)]
 pub struct Dialect {
+    /// Whether a reseller has a tenant of its own, which those of its customers stand under: each
+    /// TierConfiguration then has one made, with the calls below, and is Active once that is.
+    /// Default false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tier_tenants: bool,
     /// The call that creates a tenant. Canonical: POST /tenant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub create: Option<Call>,
@@ -77,7 +82,7 @@ pub struct Call {
     #[schemars(schema_with = "super::schema::expressions")]
     pub headers: BTreeMap<String, String>,
     /// The JSON body: an expression that gives an object, or null for none. It can use subscription
-    /// (externalId, product, limits, parameters, callbackUrl), id (the tenant's),
+    /// (externalId, product, limits, parameters, tiers, tier, callbackUrl), id (the tenant's),
     /// operation (the vendor's token of the request under way) and current (the tenant's body, read
     /// right before this call because it is named).
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -14,6 +14,7 @@ mod reason;
 mod request;
 mod schema;
 mod subscription;
+mod tier;
 
 pub use cluster_connection::{ClusterVendorConnection, ClusterVendorConnectionSpec};
 pub use connection::{
@@ -24,16 +25,23 @@ pub use connection::{
 pub use dialect::{AnswerMap, Call, Dialect, ErrorMap, HttpMethod, RequestWord, StatusWord};
 pub use limits::{LimitValue, Limits};
 pub use names::{annotations, finalizers};
-pub use product::{Choice, LimitDefinition, ParameterDefinition, ParameterType, Phase, Product};
+pub use product::{
+    Choice, LimitDefinition, ParameterDefinition, ParameterType, Phase, Product, Scope,
+};
 pub use reason::{ConditionType, Reason};
 pub use request::{Request, RequestStatus, RequestType};
 pub use schema::{
-    all_crds, cluster_vendor_connection_crd, subscription_crd, vendor_connection_crd,
+    all_crds, cluster_vendor_connection_crd, subscription_crd, tier_configuration_crd,
+    vendor_connection_crd,
 };
 pub use subscription::{
     AdoptionPolicy, ConnectionKind, ConnectionRef, CreateBody, DeletionPolicy, DesiredState, Drift,
     KeyRef, LocalObjectRef, Parameter, ParameterError, ParameterSource, ParameterValue,
     SentParameter, Subscription, SubscriptionSpec, SubscriptionState, SubscriptionStatus,
+};
+pub use tier::{
+    Account, Contact, Tier, TierConfiguration, TierConfigurationSpec, TierConfigurationStatus,
+    TierRequest, TierRequestType, TierState, Tiers,
 };
 
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};

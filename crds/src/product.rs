@@ -87,6 +87,10 @@ pub struct ParameterDefinition {
     /// Who fills it in. ordering (default): the Subscription; fulfillment: the vendor.
     #[serde(default)]
     pub phase: Phase,
+    /// Whose it is. subscription (default): each Subscription's own; tier: the TierConfiguration's
+    /// above it.
+    #[serde(default)]
+    pub scope: Scope,
     /// Whether a Subscription has to give it. Default false.
     #[serde(default)]
     pub required: bool,
@@ -138,6 +142,18 @@ pub struct Choice {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub label: Option<String>,
+}
+
+/// Whose a parameter is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum Scope {
+    /// Each Subscription has its own value.
+    #[default]
+    Subscription,
+    /// A TierConfiguration has it, for all that is bought under it.
+    Tier,
 }
 
 /// The types of parameters, by Connect's names.

@@ -88,6 +88,8 @@ reasons! {
     DuplicateTenant,
     /// A connection, Secret, ConfigMap or key is missing or not usable.
     DependencyNotReady,
+    /// A TierConfiguration that this is bought under is not Active, or is not there.
+    TierConfigurationNotReady,
     /// The vendor did not decide within `timeouts.provisioning`.
     ProvisioningTimeout,
     /// The tenant is gone at the vendor and `onMissing` is Report.

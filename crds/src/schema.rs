@@ -7,13 +7,14 @@ use kube::CustomResourceExt;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
-use crate::{ClusterVendorConnection, Subscription, VendorConnection};
+use crate::{ClusterVendorConnection, Subscription, TierConfiguration, VendorConnection};
 
 /// Every kind's CRD, by the name of its file.
 pub fn all_crds() -> Vec<(&'static str, CustomResourceDefinition)> {
     vec![
         ("clustervendorconnections", cluster_vendor_connection_crd()),
         ("subscriptions", subscription_crd()),
+        ("tierconfigurations", tier_configuration_crd()),
         ("vendorconnections", vendor_connection_crd()),
     ]
 }
@@ -21,6 +22,11 @@ pub fn all_crds() -> Vec<(&'static str, CustomResourceDefinition)> {
 /// The CRD of `Subscription`.
 pub fn subscription_crd() -> CustomResourceDefinition {
     published(Subscription::crd())
+}
+
+/// The CRD of `TierConfiguration`.
+pub fn tier_configuration_crd() -> CustomResourceDefinition {
+    published(TierConfiguration::crd())
 }
 
 /// The CRD of `VendorConnection`.

@@ -15,7 +15,7 @@ use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{limits::Limits, request::Request};
+use crate::{limits::Limits, request::Request, tier::Tiers};
 
 /// What is subscribed to, and how it should be. Fields left out are not managed.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,6 +93,10 @@ pub struct SubscriptionSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub parameters: Vec<Parameter>,
+
+    /// Who stands between the vendor and the user: sent with the order, and again when it changes.
+    #[serde(default, skip_serializing_if = "Tiers::is_empty")]
+    pub tiers: Tiers,
 
     /// The name the vendor knows this subscription by. Derived by default from namespace and name
     /// under the installation key; set it only where the vendor must see an id of yours. Immutable.

@@ -18,28 +18,56 @@ use serde_json::{Value, json};
 struct Speaking {
     world: World,
     dialect: &'static str,
+    /// Beside every Subscription's own spec.
+    tiers: Value,
+}
+
+/// The documents of a dialect's example.
+fn example(dialect: &str) -> Vec<Value> {
+    let mut files = files("vendors").into_iter();
+    let (_, text) = files.find(|(name, _)| name == dialect).unwrap();
+    documents(&text)
+}
+
+/// The spec of its connection, but for where the vendor is and who asks.
+pub(crate) fn connection_of(dialect: &str) -> Value {
+    let mut spec = of_kind(&example(dialect), "VendorConnection")["spec"].clone();
+    for ours in ["url", "auth"] {
+        spec.as_object_mut().unwrap().remove(ours);
+    }
+    spec
 }
 
 impl Speaking {
     fn start(dialect: &'static str) -> Self {
-        let (_, text) = files("vendors")
-            .into_iter()
-            .find(|(name, _)| name == dialect)
-            .unwrap();
-        let documents = documents(&text);
-        let mut spec = of_kind(&documents, "VendorConnection")["spec"].clone();
-        for ours in ["url", "auth"] {
-            spec.as_object_mut().unwrap().remove(ours);
-        }
+        let documents = example(dialect);
+        let spec = connection_of(dialect);
         let world = World::builder()
             .vendor_dialect(dialect)
             .connection(spec)
             .connection(json!({"polling": {"pending": "1s"}, "timeouts": {"request": "2s"}}))
             .start();
-        Self { world, dialect }
+        let mut tiers = json!({});
+        for tier in documents
+            .iter()
+            .filter(|d| d["kind"] == "TierConfiguration")
+        {
+            let mut tier = tier.clone();
+            tier["spec"]["connectionRef"]["name"] = json!("acme");
+            world.apply(&tier.to_string());
+            tiers = of_kind(&documents, "Subscription")["spec"]["tiers"].clone();
+        }
+        Self {
+            world,
+            dialect,
+            tiers,
+        }
     }
 
-    fn subscribe(&self, spec: Value) {
+    fn subscribe(&self, mut spec: Value) {
+        if self.tiers != json!({}) {
+            spec["tiers"] = self.tiers.clone();
+        }
         self.world.subscribe("mail", spec);
     }
 
@@ -81,15 +109,18 @@ impl Speaking {
         (mail, tenant)
     }
 
-    /// How many tenants were made.
+    /// Every tenant that is not a reseller's.
     fn creates(&self) -> usize {
-        self.world.vendor.tenants().len()
+        let tenants = self.world.vendor.tenants();
+        let customer = |tenant: &&Value| tenant["tree"]["kind"] != "partner";
+        tenants.iter().filter(customer).count()
     }
 
     fn end(&self) {
         self.world.unsubscribe("mail");
         let live = self.world.vendor.live();
-        assert!(live.is_empty(), "{}: {live:#?}", self.dialect);
+        let resellers = usize::from(self.tiers != json!({}));
+        assert_eq!(live.len(), resellers, "{}: {live:#?}", self.dialect);
     }
 }
 
@@ -124,6 +155,14 @@ fn life(dialect: &'static str) {
 /// What is lost on the way is found out or sent again, and never makes a second tenant.
 fn faults(dialect: &'static str) {
     let at = Speaking::start(dialect);
+    if at.tiers != json!({}) {
+        at.world.until(
+            "the tier is there",
+            "TierConfiguration",
+            "elbe-reseller",
+            |tier| standing(tier, "Ready").starts_with("True"),
+        );
+    }
     let once = |method: &str, fault: Value| {
         let rule = json!({"method": method, "path": "*/tenant*", "times": 1, "fault": fault});
         at.world.vendor.fault(rule);
@@ -155,6 +194,14 @@ fn faults(dialect: &'static str) {
 /// Killed while its create is on its way, the operator finds it again, or asks.
 fn killed(dialect: &'static str) {
     let at = Speaking::start(dialect);
+    if at.tiers != json!({}) {
+        at.world.until(
+            "the tier is there",
+            "TierConfiguration",
+            "elbe-reseller",
+            |tier| standing(tier, "Ready").starts_with("True"),
+        );
+    }
     let slow =
         json!({"method": "POST", "path": "*/tenant*", "times": 1, "fault": {"delay": "1500ms"}});
     at.world.vendor.fault(slow);
@@ -203,6 +250,7 @@ macro_rules! in_every_dialect {
 in_every_dialect! {
     canonical "canonical",
     scenario "scenario",
+    reseller_tree "reseller-tree",
     operation "operation",
     bare "bare",
 }

@@ -28,5 +28,7 @@ mod regressions;
 mod rotation;
 mod scale;
 mod security;
+mod tier_tenants;
+mod tiers;
 mod unknown;
 mod waiting;

@@ -19,6 +19,7 @@ fn mail_pro() -> Value {
             {"name": "site", "type": "subdomain", "unique": true},
             {"name": "admin_password", "type": "password", "sensitive": true, "minLength": 8},
             {"name": "activation_link", "type": "url", "phase": "fulfillment"},
+            {"name": "reseller_id", "scope": "tier", "required": true},
         ],
         "template": "Welcome. Your mail is at {activation_link} ({tenantId}).",
     })
@@ -286,6 +287,21 @@ fn what_can_be_known_at_apply_is_refused_there() {
     ] {
         assert!(said.contains(words), "{said}");
     }
+    // A reseller's parameters are the TierConfiguration's, and no limit is.
+    let reseller = json!({"name": "reseller_id", "value": "77"});
+    let said = world.apply_err(&order(json!({"parameters": [phone, reseller]})));
+    let words = "reseller_id is the reseller's: set it in the TierConfiguration";
+    assert!(said.contains(words), "{said}");
+    let tier = |parameters: Value| crate::tiers::tier("north", json!({"parameters": parameters}));
+    let said = world.apply_err(&tier(json!([phone])));
+    for words in [
+        "contact_phone is each Subscription's own: set it there",
+        "reseller_id is required",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
+    world.apply(&tier(json!([reseller])));
+
     let unlimited = json!({"parameters": [phone], "limits": {"seats": "unlimited"}});
     let said = world.apply_err(&order(unlimited));
     assert!(

@@ -1022,13 +1022,16 @@ fn account(world: &World, namespace: &str) -> String {
     format!("system:serviceaccount:{namespace}:{name}")
 }
 
-const RIGHTS: [&str; 8] = [
+const RIGHTS: [&str; 10] = [
     "configmaps [] [] [get list watch]",
     "events.events.k8s.io [] [] [create patch]",
     "namespaces [] [] [get]",
     "secrets [] [] [create get list patch watch]",
-    "subscriptions.fulfillment-operator.io [] [] [get list patch watch]",
+    // It makes and deletes those of resellers' own tenants.
+    "subscriptions.fulfillment-operator.io [] [] [create delete get list patch watch]",
     "subscriptions.fulfillment-operator.io/status [] [] [patch]",
+    "tierconfigurations.fulfillment-operator.io [] [] [get list patch watch]",
+    "tierconfigurations.fulfillment-operator.io/status [] [] [patch]",
     "vendorconnections.fulfillment-operator.io [] [] [get list patch watch]",
     "vendorconnections.fulfillment-operator.io/status [] [] [patch]",
 ];

@@ -61,6 +61,10 @@ pub(crate) fn collection(kind: &str, namespace: &str) -> String {
             "/apis/fulfillment-operator.io/v1alpha1",
             "vendorconnections",
         ),
+        "tierconfiguration" | "tierconfigurations" | "ftier" => (
+            "/apis/fulfillment-operator.io/v1alpha1",
+            "tierconfigurations",
+        ),
         "clustervendorconnection" | "clustervendorconnections" => {
             return "/apis/fulfillment-operator.io/v1alpha1/clustervendorconnections".to_owned();
         }

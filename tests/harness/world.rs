@@ -284,6 +284,7 @@ impl World {
         self.eventually("the CRDs are served", SOON, || {
             let kinds = [
                 "subscriptions",
+                "tierconfigurations",
                 "vendorconnections",
                 "clustervendorconnections",
             ];

@@ -241,32 +241,35 @@ fn paused(f: &Facts, about: &About<'_>) -> Report {
     } else {
         "paused by annotation fulfillment-operator.io/paused"
     };
-    let known = status
-        .conditions
-        .iter()
-        .find(|c| c.type_ == ConditionType::Ready.as_str())
-        .cloned();
+    let condition = paused_condition(message, &status.conditions, f.clock.now);
     status
         .conditions
         .retain(|c| c.type_ == ConditionType::Approved.as_str());
-    status.conditions.insert(
-        0,
-        Condition {
-            type_: ConditionType::Ready.as_str().into(),
-            status: known
-                .as_ref()
-                .map_or_else(|| "Unknown".into(), |c| c.status.clone()),
-            reason: Reason::Paused.as_str().into(),
-            message: message.into(),
-            observed_generation: known.as_ref().and_then(|c| c.observed_generation),
-            last_transition_time: known.map_or(Time(f.clock.now), |c| c.last_transition_time),
-        },
-    );
+    status.conditions.insert(0, condition);
     Report {
         status,
         reason: Reason::Paused,
         notes: Vec::new(),
     }
+}
+
+/// Readiness as it was, but for the word that says why it does not move.
+pub fn paused_condition(message: &str, before: &[Condition], now: Timestamp) -> Condition {
+    let known = ready(before);
+    Condition {
+        type_: ConditionType::Ready.as_str().into(),
+        status: known.map_or_else(|| "Unknown".into(), |c| c.status.clone()),
+        reason: Reason::Paused.as_str().into(),
+        message: message.into(),
+        observed_generation: known.and_then(|c| c.observed_generation),
+        last_transition_time: known.map_or(Time(now), |known| known.last_transition_time.clone()),
+    }
+}
+
+/// The condition `Ready`, where there is one.
+pub fn ready(conditions: &[Condition]) -> Option<&Condition> {
+    let mut all = conditions.iter();
+    all.find(|c| c.type_ == ConditionType::Ready.as_str())
 }
 
 /// The status of an object that cannot be decoded: nothing but the conditions is touched.
@@ -357,10 +360,6 @@ pub fn condition(
 
 /// The state and readiness a status shows, for the gauge.
 pub fn standing(status: &SubscriptionStatus) -> (Option<SubscriptionState>, &str) {
-    let ready = status
-        .conditions
-        .iter()
-        .find(|c| c.type_ == ConditionType::Ready.as_str())
-        .map_or("Unknown", |c| c.status.as_str());
+    let ready = ready(&status.conditions).map_or("Unknown", |c| c.status.as_str());
     (status.state, ready)
 }

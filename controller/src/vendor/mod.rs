@@ -19,8 +19,9 @@ use std::{
     time::Duration,
 };
 
-use fulfillment_crds::{Limits, ParameterError};
+use fulfillment_crds::{Account, Limits, ParameterError};
 use secrecy::SecretString;
+use serde_json::Value;
 
 pub use auth::Credentials;
 pub use client::VendorClient;
@@ -144,6 +145,19 @@ impl Said {
     }
 }
 
+/// Who stands between the vendor and the user of a subscription, as an order carries it.
+#[derive(Clone, Debug, Default)]
+pub struct Party {
+    /// Who it is.
+    pub account: Account,
+    /// What was agreed on, values resolved.
+    pub parameters: BTreeMap<String, SecretString>,
+    /// The names of those whose value is a JSON object.
+    pub structured: BTreeSet<String>,
+    /// The vendor's id of its own tenant, where it has one.
+    pub tenant_id: Option<String>,
+}
+
 /// What a create or a change carries.
 #[derive(Clone, Debug, Default)]
 pub struct Order {
@@ -159,9 +173,67 @@ pub struct Order {
     pub parameters: BTreeMap<String, SecretString>,
     /// The names of those whose value is a JSON object.
     pub structured: BTreeSet<String>,
+    /// Who stands between the vendor and the user: customer, tier1, tier2.
+    pub tiers: BTreeMap<&'static str, Party>,
+    /// The order is of a reseller's own tenant: which of the tiers that is.
+    pub tier: Option<Level>,
     /// Those of the values that are kept in Secrets: masked in whatever the vendor says about this
     /// subscription, in every call.
     pub secrets: Vec<SecretString>,
+}
+
+impl Order {
+    /// Everything whose change is sent to the vendor beside the limits, by name: what
+    /// `status.inputsHash` is a hash of.
+    pub fn inputs(&self) -> BTreeMap<String, SecretString> {
+        let mut inputs = self.parameters.clone();
+        if !self.tiers.is_empty() {
+            // No parameter has such a name.
+            let tiers = wire::tiers(&self.tiers);
+            inputs.insert("/tiers".into(), Value::Object(tiers).to_string().into());
+        }
+        inputs
+    }
+}
+
+/// How far a reseller is from the customer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Level {
+    /// Who sells to the customer.
+    Tier1,
+    /// Who sells to that one.
+    Tier2,
+}
+
+impl Level {
+    /// The tier of this level, as in `spec.level`.
+    pub fn new(level: i64) -> Self {
+        if level == 2 { Self::Tier2 } else { Self::Tier1 }
+    }
+
+    /// The word in orders.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tier1 => "tier1",
+            Self::Tier2 => "tier2",
+        }
+    }
+
+    /// The number in `spec.level`.
+    pub fn number(self) -> i64 {
+        match self {
+            Self::Tier1 => 1,
+            Self::Tier2 => 2,
+        }
+    }
+
+    /// Who is above.
+    pub fn above(self) -> Option<Self> {
+        match self {
+            Self::Tier1 => Some(Self::Tier2),
+            Self::Tier2 => None,
+        }
+    }
 }
 
 /// A call to the tenant API.

@@ -1,7 +1,7 @@
 //! The canonical dialect on the wire: JSON in and out. Lenient in what it reads, as vendors differ;
 //! what is not understood is unknown, never guessed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use fulfillment_crds::{LimitValue, Limits, ParameterError};
 use secrecy::{ExposeSecret, SecretString};
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::form;
 
 use super::{
-    Fulfillment, FulfillmentStatus, Order, Tenant, TenantStatus,
+    Fulfillment, FulfillmentStatus, Level, Order, Party, Tenant, TenantStatus,
     text::{SHOWN, Secrets},
 };
 
@@ -22,17 +22,20 @@ const VALUE: usize = 2048;
 
 /// The body of a create.
 pub fn create_body(order: &Order) -> Value {
-    let mut body = change_body(order, !order.parameters.is_empty());
+    let mut body = change_body(order, true);
     body.insert("externalId".into(), order.external_id.clone().into());
     body.insert("product".into(), order.product.clone().into());
     if let Some(url) = &order.callback_url {
         body.insert("callbackUrl".into(), url.clone().into());
     }
+    if let Some(tier) = order.tier {
+        body.insert("tier".into(), own_tier(order, tier));
+    }
     Value::Object(body)
 }
 
-/// The body of a change: all declared limits, and the parameters where they differ.
-pub fn change_body(order: &Order, parameters: bool) -> Map<String, Value> {
+/// The body of a change: all declared limits, and parameters and tiers where they differ.
+pub fn change_body(order: &Order, inputs: bool) -> Map<String, Value> {
     let limits: Map<String, Value> = order
         .limits
         .iter()
@@ -40,22 +43,67 @@ pub fn change_body(order: &Order, parameters: bool) -> Map<String, Value> {
         .collect();
     let mut body = Map::new();
     body.insert("limits".into(), Value::Object(limits));
-    if parameters {
-        let values: Map<String, Value> = order
-            .parameters
-            .iter()
-            .map(|(name, value)| {
-                let text = value.expose_secret();
-                let parts = order.structured.contains(name).then(|| form::parts(text));
-                (
-                    name.clone(),
-                    parts.flatten().map_or_else(|| json!(text), Value::Object),
-                )
-            })
-            .collect();
+    if inputs && !order.parameters.is_empty() {
+        let values = values(&order.parameters, &order.structured);
         body.insert("parameters".into(), Value::Object(values));
     }
+    if inputs && !order.tiers.is_empty() {
+        body.insert("tiers".into(), Value::Object(tiers(&order.tiers)));
+    }
     body
+}
+
+/// Parameters by name; those that have parts as objects.
+fn values(
+    parameters: &BTreeMap<String, SecretString>,
+    structured: &BTreeSet<String>,
+) -> Map<String, Value> {
+    let value = |(name, value): (&String, &SecretString)| {
+        let text = value.expose_secret();
+        let parts = structured.contains(name).then(|| form::parts(text));
+        (
+            name.clone(),
+            parts.flatten().map_or_else(|| json!(text), Value::Object),
+        )
+    };
+    parameters.iter().map(value).collect()
+}
+
+/// Who stands between the vendor and the user.
+pub fn tiers(tiers: &BTreeMap<&'static str, Party>) -> Map<String, Value> {
+    let party = |(name, party): (&&str, &Party)| ((*name).to_owned(), party_body(party).into());
+    tiers.iter().map(party).collect()
+}
+
+fn party_body(party: &Party) -> Map<String, Value> {
+    let mut body = match json!(party.account) {
+        Value::Object(account) => account,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Map::new()
+        }
+    };
+    if !party.parameters.is_empty() {
+        let values = values(&party.parameters, &party.structured);
+        body.insert("parameters".into(), values.into());
+    }
+    if let Some(tenant) = &party.tenant_id {
+        body.insert("tenantId".into(), tenant.clone().into());
+    }
+    body
+}
+
+/// The reseller whose own tenant is ordered: its level, its account, and the tenant it stands under.
+fn own_tier(order: &Order, level: Level) -> Value {
+    let own = order.tiers.get(level.as_str());
+    let mut body = own.map(party_body).unwrap_or_default();
+    body.insert("level".into(), level.number().into());
+    let above = level
+        .above()
+        .and_then(|above| order.tiers.get(above.as_str()));
+    if let Some(parent) = above.and_then(|party| party.tenant_id.as_ref()) {
+        body.insert("parent".into(), parent.clone().into());
+    }
+    Value::Object(body)
 }
 
 #[derive(Deserialize)]

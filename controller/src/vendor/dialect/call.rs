@@ -48,7 +48,7 @@ pub struct Ask<'a> {
     pub token: Option<&'a str>,
     /// What a create or change carries.
     pub order: &'a Order,
-    /// Whether a change carries parameters beside the limits.
+    /// Whether a change carries parameters and tiers beside the limits.
     pub inputs: bool,
     /// The tenant's body as it is now, where the call wants to see it.
     pub current: Option<Value>,

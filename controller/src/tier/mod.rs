@@ -1,0 +1,163 @@
+//! TierConfigurations: what the vendor and the resellers above a customer agreed on.
+//!
+//! Most vendors hear of a reseller with each order: there a TierConfiguration is Active once its
+//! parameters keep their product's rules. Where a reseller has a tenant of its own
+//! (`dialect.tierTenants`), that tenant is a Subscription like any other, which the TierConfiguration
+//! owns: what makes it exactly once, watches it and deletes it is what does so for every tenant.
+//!
+//! The law is the Subscriptions': observe, decide (pure), act, write status.
+
+mod carried;
+mod child;
+mod decide;
+mod observe;
+#[cfg(test)]
+mod tests;
+mod users;
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use fulfillment_crds::{TierConfiguration, TierConfigurationStatus, finalizers};
+use futures::{FutureExt, StreamExt, future::BoxFuture};
+use kube::{
+    ResourceExt,
+    runtime::controller::{self, Action},
+};
+use serde_json::json;
+
+use crate::{
+    controller::{Context, PassError, Scope, queue},
+    kubernetes::{self, Cluster, KubeError, bounded},
+    object::Guarded,
+    pace,
+    queues::Queued,
+};
+pub use carried::{Carried, carried};
+pub use child::{name as child_name, own_level, owner};
+use decide::{Step, decide};
+use observe::observe;
+pub use users::{is_below, names, still_used};
+
+/// How often one is looked at anyway.
+const IDLE: Duration = Duration::from_secs(600);
+/// How often one that waits for something is looked at anyway.
+const WAITING: Duration = Duration::from_secs(30);
+
+/// Runs passes over TierConfigurations until the operator stops.
+pub async fn passes(ctx: &Arc<Context>, scope: &Arc<Scope>, receiver: Queued<TierConfiguration>) {
+    let scope_of_pass = Arc::clone(scope);
+    controller::applier(
+        move |object, ctx| guarded_pass(object, ctx, Arc::clone(&scope_of_pass)),
+        |_, _: &PassError, _| Action::requeue(Duration::from_secs(1).mul_f64(0.5 + pace::random())),
+        Arc::clone(ctx),
+        scope.tiers.clone(),
+        queue(receiver, ctx.stopping.clone()),
+        controller::Config::default(),
+    )
+    .for_each(|_| std::future::ready(()))
+    .await;
+}
+
+fn guarded_pass(
+    object: Arc<Guarded<TierConfiguration>>,
+    ctx: Arc<Context>,
+    scope: Arc<Scope>,
+) -> BoxFuture<'static, Result<Action, PassError>> {
+    async move {
+        let pass = async {
+            match &object.0 {
+                Ok(tier) => pass(&ctx, &scope, tier).await,
+                Err(invalid) => {
+                    let cluster = &ctx.cluster;
+                    cluster
+                        .report_invalid::<TierConfiguration>(&invalid.metadata, &invalid.error)
+                        .await?;
+                    Ok(IDLE)
+                }
+            }
+        };
+        let result = AssertUnwindSafe(pass)
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| Err(KubeError::Failed("the pass panicked".into())));
+        match result {
+            Ok(wait) => Ok(Action::requeue(wait)),
+            Err(KubeError::Gone) => Ok(Action::await_change()),
+            Err(error) => {
+                if !matches!(error, KubeError::Conflict) {
+                    let (namespace, name) = (object.namespace(), object.name_any());
+                    tracing::warn!(namespace, name, %error, "pass over a TierConfiguration failed");
+                }
+                Err(error.into())
+            }
+        }
+    }
+    .boxed()
+}
+
+/// One pass. Says when to come back.
+async fn pass(
+    ctx: &Context,
+    scope: &Scope,
+    tier: &Arc<TierConfiguration>,
+) -> Result<Duration, KubeError> {
+    let seen = observe(ctx, scope, tier).await?;
+    let decision = decide(&seen.facts);
+    match decision.step {
+        Step::Rest => {}
+        Step::Gone => return Ok(IDLE),
+        Step::Finalize => {
+            // The event of this write brings the next pass.
+            let cluster = &ctx.cluster;
+            cluster
+                .set_finalizer(&**tier, finalizers::IN_USE, true)
+                .await?;
+            return Ok(WAITING);
+        }
+        Step::Release => {
+            // The cache may be behind, and some may be out of its sight.
+            let users = users::live(ctx, tier).await?;
+            if users.is_empty() {
+                let cluster = &ctx.cluster;
+                cluster
+                    .set_finalizer(&**tier, finalizers::IN_USE, false)
+                    .await?;
+                return Ok(IDLE);
+            }
+            return Ok(WAITING);
+        }
+        Step::Apply => child::apply(ctx, tier, seen.child.as_deref(), &seen.wanted).await?,
+        Step::Remove => {
+            if let Some(child) = &seen.child {
+                child::remove(ctx, child).await?;
+            }
+        }
+    }
+    let before = tier.status.clone().unwrap_or_default();
+    if decision.status != before {
+        write(&ctx.cluster, tier, &decision.status).await?;
+        if let Some(note) = decision.note {
+            tracing::info!(reason = %note.reason, note = note.note, "a tier's request was decided");
+            ctx.events.publish(&**tier, note);
+        }
+    }
+    Ok(if decision.settled { IDLE } else { WAITING })
+}
+
+/// Writes the status, by compare-and-swap.
+async fn write(
+    cluster: &Cluster,
+    tier: &TierConfiguration,
+    status: &TierConfigurationStatus,
+) -> Result<(), KubeError> {
+    let meta = &tier.metadata;
+    let patch = kubernetes::json_patch(vec![
+        json!({"op": "test", "path": "/metadata/uid", "value": meta.uid}),
+        json!({"op": "test", "path": "/metadata/resourceVersion", "value": meta.resource_version}),
+        json!({"op": "add", "path": "/status", "value": status}),
+    ])?;
+    let api = cluster.api::<TierConfiguration>(meta.namespace.as_deref().unwrap_or_default());
+    let name = meta.name.as_deref().unwrap_or_default();
+    bounded(api.patch_status(name, &kubernetes::params(), &patch)).await?;
+    Ok(())
+}

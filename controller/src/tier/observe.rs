@@ -1,0 +1,200 @@
+//! Gathers what a decision on a TierConfiguration rests on. (client required)
+
+use std::sync::Arc;
+
+use fulfillment_crds::{
+    Limits, Scope as ParameterScope, Subscription, TierConfiguration, annotations, finalizers,
+};
+use kube::{ResourceExt, runtime::reflector::ObjectRef};
+
+use super::{
+    carried::{self, carried},
+    child,
+    decide::{Child, Facts},
+    users,
+};
+use crate::{
+    controller::{Context, Scope},
+    inputs::Inputs,
+    kinds::ConnectionKey,
+    kubernetes::KubeError,
+    link, observe, pace, product,
+    vendor::Order,
+};
+
+/// The facts, and what to act with.
+pub(super) struct Seen {
+    /// Everything a decision rests on.
+    pub(super) facts: Facts,
+    /// The Subscription for its own tenant, where there is one that was made for it.
+    pub(super) child: Option<Arc<Subscription>>,
+    /// That Subscription as it should be.
+    pub(super) wanted: Subscription,
+}
+
+/// Gathers the facts of one TierConfiguration.
+///
+/// # Errors
+///
+/// Where the API server fails; a missing dependency is no error but a fact.
+pub(super) async fn observe(
+    ctx: &Context,
+    scope: &Scope,
+    tier: &TierConfiguration,
+) -> Result<Seen, KubeError> {
+    let meta = &tier.metadata;
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    let annotation = |name: &str| meta.annotations.as_ref().and_then(|all| all.get(name));
+    let wanted = child::wanted(tier);
+    let found = find(scope, &wanted);
+    let owned = found.clone().filter(|found| child::is_owned(found, tier));
+    let mut facts = Facts {
+        now: pace::now(),
+        generation: meta.generation.unwrap_or_default(),
+        deleting: meta.deletion_timestamp.is_some(),
+        finalized: meta
+            .finalizers
+            .iter()
+            .flatten()
+            .any(|f| f == finalizers::IN_USE),
+        paused: annotation(annotations::PAUSED).is_some_and(|value| value == "true"),
+        requested_at: annotation(annotations::REQUESTED_AT)
+            .map(|token| token.chars().take(256).collect()),
+        before: tier.status.clone().unwrap_or_default(),
+        trouble: None,
+        invalid: Vec::new(),
+        inputs: None,
+        users: Vec::new(),
+        owns: owned.is_some(),
+        child: Child::Unwanted,
+        request_id: observe::request_id(),
+    };
+    if facts.deleting {
+        facts.users = users::cached(scope, tier);
+        if let Some(status) = owned.as_ref().and_then(|child| child.status.clone()) {
+            facts.child = Child::Stands(Box::new(status));
+        }
+        return Ok(Seen {
+            facts,
+            child: owned,
+            wanted,
+        });
+    }
+    let key = ConnectionKey::named(&tier.spec.connection_ref, namespace);
+    let recorded = facts.before.state.is_some();
+    let usable = match link::usable_from(ctx, scope, &key, namespace, recorded).await? {
+        Ok(usable) => Some(usable),
+        Err(trouble) => {
+            facts.trouble = Some(trouble);
+            None
+        }
+    };
+    let product = usable
+        .as_ref()
+        .and_then(|usable| usable.product(&tier.spec.product));
+    // Who is above it is what its own tenant's order would carry.
+    let above = carried(ctx, scope, &wanted, product).await?;
+    match carried::agreed(ctx, tier, product).await? {
+        Err(trouble) => facts.trouble = facts.trouble.or(Some(trouble)),
+        Ok((party, secrets)) => {
+            facts.inputs = carried::fingerprint(&ctx.key, &party);
+            let inputs = Inputs {
+                values: party.parameters,
+                structured: party.structured,
+                secrets,
+            };
+            if let Some(product) = product {
+                facts.invalid = product::errors(
+                    product,
+                    ParameterScope::Tier,
+                    &Limits::new(),
+                    &tier.spec.parameters,
+                    &inputs,
+                    |name, value| holder(scope, tier, name, value),
+                );
+            }
+            let spec = usable.as_ref().map(|usable| usable.connection.spec());
+            let own_tenants =
+                spec.is_some_and(|spec| spec.dialect.as_ref().is_some_and(|d| d.tier_tenants));
+            if own_tenants {
+                let order = Order {
+                    parameters: inputs.values,
+                    tiers: above.tiers,
+                    ..Order::default()
+                };
+                let expected = ctx.key.inputs_hash(&order.inputs());
+                facts.child = standing(
+                    found.as_deref(),
+                    owned.as_deref(),
+                    &wanted,
+                    expected.as_ref(),
+                );
+            }
+        }
+    }
+    facts.trouble = facts.trouble.or(above.trouble);
+    Ok(Seen {
+        facts,
+        child: owned,
+        wanted,
+    })
+}
+
+/// How the Subscription for its own tenant stands, which should have taken what hashes to `expected`.
+fn standing(
+    found: Option<&Subscription>,
+    owned: Option<&Subscription>,
+    wanted: &Subscription,
+    expected: Option<&String>,
+) -> Child {
+    let Some(child) = owned else {
+        return match found {
+            Some(other) => Child::Foreign(other.name_any()),
+            None => Child::Absent,
+        };
+    };
+    if child.metadata.deletion_timestamp.is_some() {
+        return Child::Unseen;
+    }
+    if !child::is_as(child, wanted) {
+        return Child::Differs;
+    }
+    let status = child.status.clone().unwrap_or_default();
+    let asked = child.annotations().get(annotations::REQUESTED_AT);
+    let seen = status.observed_generation == child.metadata.generation
+        && asked.is_none_or(|token| status.last_handled_reconcile_at.as_ref() == Some(token));
+    let ready = crate::report::ready(&status.conditions).is_some_and(|c| c.status == "True");
+    // What is ready may be so for what a Secret held before.
+    if !seen || (ready && status.inputs_hash.as_ref() != expected) {
+        return Child::Unseen;
+    }
+    Child::Stands(Box::new(status))
+}
+
+fn find(scope: &Scope, wanted: &Subscription) -> Option<Arc<Subscription>> {
+    let namespace = wanted.namespace().unwrap_or_default();
+    let reference = ObjectRef::new(&wanted.name_any()).within(&namespace);
+    let found = scope.subscriptions.get(&reference)?;
+    found.0.as_ref().ok().cloned()
+}
+
+/// The TierConfiguration that has a value which no two of one product may have: the older one.
+fn holder(scope: &Scope, tier: &TierConfiguration, name: &str, value: &str) -> Option<String> {
+    let age = |t: &TierConfiguration| (t.creation_timestamp(), t.uid());
+    let has = |other: &TierConfiguration| {
+        other.namespace() == tier.namespace()
+            && other.spec.connection_ref == tier.spec.connection_ref
+            && other.spec.product == tier.spec.product
+            && other
+                .spec
+                .parameters
+                .iter()
+                .any(|p| p.name == name && p.value.as_deref() == Some(value))
+            && age(other) < age(tier)
+    };
+    let all = scope.tiers.state();
+    let holder = all
+        .iter()
+        .find(|other| other.0.as_ref().is_ok_and(|t| has(t)))?;
+    Some(format!("TierConfiguration {}", holder.name_any()))
+}

@@ -1,0 +1,173 @@
+//! Resellers that have a tenant of their own (`dialect.tierTenants`): it is made before those of their
+//! customers, exactly once, and goes after them.
+
+use crate::{dialects::connection_of, tiers::tier};
+use e2e::{
+    SOON, World,
+    objects::{message, standing},
+};
+use serde_json::{Value, json};
+
+fn world() -> World {
+    let quick = json!({"polling": {"pending": "1s"}, "timeouts": {"request": "2s"}});
+    World::builder()
+        .vendor_dialect("reseller-tree")
+        .connection(connection_of("reseller-tree"))
+        .connection(quick)
+        .start()
+}
+
+fn under(tier1: &str) -> Value {
+    json!({"limits": {"seats": 5}, "tiers": {"tier1": {"tierConfigurationRef": {"name": tier1}}}})
+}
+
+fn active(world: &World, name: &str) -> Value {
+    world.until("active", "TierConfiguration", name, |tier| {
+        standing(tier, "Ready") == "True Active"
+    })
+}
+
+/// The tenant of this name or id.
+fn tenant(world: &World, key: &str, value: &Value) -> Value {
+    let all = world.vendor.tenants();
+    let found = all.iter().find(|tenant| tenant[key] == *value);
+    assert!(found.is_some(), "no {key} {value} in {all:#?}");
+    found.cloned().unwrap_or_default()
+}
+
+#[test]
+fn a_tree_is_made_from_the_top_and_felled_from_the_bottom() {
+    let world = world();
+    // In no order at all.
+    world.subscribe("mail", under("north"));
+    world.apply(&tier("north", json!({"parentRef": {"name": "top"}})));
+    world.apply(&tier("top", json!({"level": 2})));
+    let mail = world.ready("mail");
+    let (north, top) = (active(&world, "north"), active(&world, "top"));
+    let customer = tenant(&world, "id", &mail["status"]["tenantId"]);
+    let reseller = tenant(&world, "id", &north["status"]["tenantId"]);
+    let distributor = tenant(&world, "id", &top["status"]["tenantId"]);
+    let node = |tenant: &Value, key: &str| tenant["tree"][key].clone();
+    assert_eq!(node(&customer, "parentId"), reseller["id"], "{customer}");
+    assert_eq!(node(&reseller, "parentId"), distributor["id"], "{reseller}");
+    assert_eq!(node(&reseller, "name"), "north");
+    assert_eq!(node(&distributor, "kind"), "partner");
+    assert_eq!(world.vendor.tenants().len(), 3);
+
+    // All at once: each waits for those below.
+    world.kubectl(&["delete", "--wait=false", "ftier", "north", "top"]);
+    world.kubectl(&["delete", "--wait=false", "fsub", "north-tier", "top-tier"]);
+    world.until("kept", "Subscription", "north-tier", |own| {
+        message(own, "Ready").contains("Subscription mail")
+    });
+    assert_eq!(world.vendor.live().len(), 3);
+    world.unsubscribe("mail");
+    for name in ["north", "top"] {
+        world.gone("TierConfiguration", name);
+    }
+    assert_eq!(world.vendor.live().len(), 0);
+    // Nobody had to be refused.
+    let deletes = world.vendor.calls();
+    let mut refused = deletes
+        .iter()
+        .filter(|c| c.operation() == "delete" && c.status() != Some(204));
+    assert!(refused.next().is_none());
+}
+
+#[test]
+fn lost_answers_and_a_crash_make_no_second_reseller() {
+    let world = world();
+    let fault = |fault: Value| {
+        let rule = json!({"method": "POST", "path": "*/tenants", "times": 1, "fault": fault});
+        world.vendor.fault(rule);
+    };
+    fault(json!({"closeAfter": true}));
+    world.apply(&tier("north", json!({})));
+    active(&world, "north");
+    fault(json!({"delay": "1500ms"}));
+    world.apply(&tier("south", json!({})));
+    let flying = |wanted: bool| {
+        world.eventually("a create is on its way, or has landed", SOON, || {
+            let flies = world.vendor.count("inFlight") > 0;
+            if flies == wanted {
+                Ok(())
+            } else {
+                Err("not yet")
+            }
+        });
+    };
+    flying(true);
+    world.operator.kill9();
+    flying(false);
+    world.operator.start();
+    active(&world, "south");
+    assert_eq!(world.vendor.tenants().len(), 2);
+}
+
+#[test]
+fn what_the_vendor_decides_of_a_reseller_is_the_tiers_request() {
+    let world = world();
+    world.vendor.behavior(
+        json!({"operations": {"create": {"async": {"after": "manual", "retryAfter": "0s"}}}}),
+    );
+    world.apply(&tier("north", json!({})));
+    let north = world.until("asked", "TierConfiguration", "north", |tier| {
+        standing(tier, "Ready") == "False Provisioning" && world.vendor.tenants().len() == 1
+    });
+    assert_eq!(standing(&north, "Reconciling"), "True Provisioning");
+    world.subscribe("mail", under("north"));
+    world.stands("mail", "Ready", "False TierConfigurationNotReady");
+    let id = world.vendor.tenants()[0]["id"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    world
+        .vendor
+        .decide(&id, json!({"status": "failed", "reason": "no contract"}));
+    let north = world.until("failed", "TierConfiguration", "north", |tier| {
+        standing(tier, "Stalled") == "True RequestFailed"
+    });
+    let request = &north["status"]["request"];
+    assert_eq!(
+        (&request["type"], &request["status"]),
+        (&json!("Setup"), &json!("Failed"))
+    );
+    assert!(message(&north, "Ready").contains("no contract"), "{north}");
+    world.event("north", "RequestFailed");
+
+    // One more try, as for every request that failed.
+    world
+        .vendor
+        .behavior(json!({"operations": {"create": "sync"}}));
+    world.kubectl(&[
+        "annotate",
+        "ftier",
+        "north",
+        "reconcile.fluxcd.io/requestedAt=again",
+    ]);
+    let north = active(&world, "north");
+    assert_eq!(north["status"]["lastHandledReconcileAt"], "again");
+    assert_eq!(north["status"]["request"]["status"], "Approved");
+    world.ready("mail");
+}
+
+#[test]
+fn a_subscription_of_its_tenants_name_is_not_taken_over() {
+    let world = world();
+    world.apply(&tier("top", json!({})));
+    world.subscribe("north-tier", under("top"));
+    world.ready("north-tier");
+    world.apply(&tier("north", json!({})));
+    let north = world.until("a conflict", "TierConfiguration", "north", |tier| {
+        standing(tier, "Stalled") == "True Conflict"
+    });
+    let said = message(&north, "Ready");
+    assert!(said.contains("Subscription north-tier"), "{said}");
+    world.kubectl(&["delete", "ftier", "north"]);
+    // What is not its own stays.
+    world.ready("north-tier");
+    world.unsubscribe("north-tier");
+    world.until("made", "Subscription", "top-tier", |own| {
+        standing(own, "Ready") == "True Active"
+    });
+}
