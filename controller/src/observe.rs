@@ -27,7 +27,7 @@ use crate::{
     outputs,
     pace::{self, Intervals},
     plan, product, tier, tombstones,
-    vendor::{Order, budget::Slot},
+    vendor::{Level, Order, budget::Slot},
 };
 
 /// A pass in progress: the facts, and the means to act on them.
@@ -106,7 +106,14 @@ pub async fn observe(
         .as_ref()
         .and_then(|usable| usable.product(&spec.product));
     let carried = tier::carried(ctx, scope, &object, product).await?;
-    let own_level = tier::own_level(&object);
+    let made_for = match tier::made_for(scope, &object) {
+        Ok(tier) => tier,
+        Err(why) => {
+            trouble = trouble.or(Some(why).filter(|_| !deleting));
+            None
+        }
+    };
+    let own_level = made_for.as_ref().map(|tier| Level::new(tier.spec.level));
     let parameter_scope = match own_level {
         Some(_) => ParameterScope::Tier,
         None => ParameterScope::Subscription,
@@ -172,6 +179,7 @@ pub async fn observe(
             ..Pass::default()
         },
     };
+    facts.object.paused |= made_for.is_some_and(|tier| tier::is_paused(&tier));
     facts.trouble = facts
         .trouble
         .take()

@@ -387,6 +387,9 @@ impl Tell {
     fn tier(&self, tier: &Guarded<TierConfiguration>) {
         let _ = self.queues.tiers.send(ObjectRef::from_obj(tier).into());
         let (namespace, name) = (tier.namespace(), tier.name_any());
+        let within = namespace.clone().unwrap_or_default();
+        let own = ObjectRef::new(&tier::child_name(&name)).within(&within);
+        let _ = self.queues.subscriptions.send(own.into());
         let mut above = vec![name.clone()];
         self.every_tier(|t| {
             let below = t.metadata.namespace == namespace && tier::is_below(t, &name);

@@ -1,9 +1,9 @@
 //! What is left to the user at the end.
 
 use crate::{
-    manifest::FILE,
     screen::Screen,
-    stage::{NAME, Stage},
+    stage::Stage,
+    steps::{FILE, NAME},
     stop::{self, Stop},
 };
 use std::{path::Path, thread, time::Duration};
@@ -20,9 +20,7 @@ pub(crate) fn how_to_go_on(screen: &Screen) {
 
 /// Leaves everything running until Ctrl-C, and says how to use it.
 pub(crate) fn until_interrupted(stage: &Stage) -> Result<(), Stop> {
-    let Stage {
-        screen, manifest, ..
-    } = stage;
+    let screen = &stage.screen;
     let control_plane = stage.world.control_plane();
     screen.heading("It all keeps running; to play with it in another terminal:");
     let kubeconfig = control_plane.admin_kubeconfig().display();
@@ -32,7 +30,8 @@ pub(crate) fn until_interrupted(stage: &Stage) -> Result<(), Stop> {
         let program = Path::new(kubectl.get_program()).display();
         screen.line(&format!("alias kubectl={program}"));
     }
-    screen.line(&format!("kubectl apply -f {}", manifest.path().display()));
+    let file = stage.dir().join(FILE);
+    screen.line(&format!("kubectl apply -f {}", file.display()));
     screen.line(&format!(
         "kubectl patch fsub {NAME} --type=merge -p '{{\"spec\":{{\"limits\":{{\"seats\":75}}}}}}'"
     ));

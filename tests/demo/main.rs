@@ -2,6 +2,7 @@
 //! step. Each step says what it did, what came of it, and whether that is what was promised.
 
 mod builds;
+mod domain;
 mod keep;
 mod manifest;
 mod options;
@@ -77,7 +78,7 @@ fn show(options: &Options, screen: Screen) -> Result<(), Stop> {
     builds::all(&screen)?;
     // Until here Ctrl-C may end everything at once; from here on there is something to clean up.
     stop::check()?;
-    let mut stage = Stage::set(screen)?;
+    let mut stage = Stage::set(screen, steps::FILE, steps::NAME)?;
     let outcome = steps::walk(&mut stage);
     let seconds = started.elapsed().as_secs_f64();
     match &outcome {

@@ -1,21 +1,18 @@
-//! `examples/quickstart.yaml`, as the demo applies it and edits it.
+//! A file of `examples/`, as the demo applies it and edits it.
 
 use crate::stop::Stop;
 use std::{
     fs,
     path::{Path, PathBuf},
 };
-use tempfile::TempDir;
 
-/// The file's name, in the directory that commands run in.
-pub(crate) const FILE: &str = "quickstart.yaml";
 /// The example's line that says where the vendor is.
 const URL: &str = "url: http://reference-vendor";
 
-/// A copy of the example in a directory of its own, which goes when this is dropped.
+/// A copy of the example in the directory that commands run in.
 #[derive(Debug)]
 pub(crate) struct Manifest {
-    dir: TempDir,
+    path: PathBuf,
     original: String,
     now: String,
 }
@@ -29,15 +26,13 @@ pub(crate) struct Edit {
 
 impl Manifest {
     /// Copies the example, with the vendor's URL put in.
-    pub(crate) fn new(example: &Path, vendor: &str) -> Result<Self, Stop> {
+    pub(crate) fn new(file: &str, dir: &Path, vendor: &str) -> Result<Self, Stop> {
+        let example = e2e::binaries::workspace().join("examples").join(file);
         let what = format!("read {}", example.display());
-        let text = fs::read_to_string(example).map_err(Stop::broken(&what))?;
+        let text = fs::read_to_string(&example).map_err(Stop::broken(&what))?;
         let (original, _edit) = replaced(&text, URL, &format!("url: {vendor}"))?;
         let manifest = Self {
-            dir: tempfile::Builder::new()
-                .prefix("fulfillment-demo-")
-                .tempdir()
-                .map_err(Stop::broken("make a directory"))?,
+            path: dir.join(file),
             now: original.clone(),
             original,
         };
@@ -45,13 +40,10 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The directory it is in.
-    pub(crate) fn dir(&self) -> &Path {
-        self.dir.path()
-    }
-
-    pub(crate) fn path(&self) -> PathBuf {
-        self.dir.path().join(FILE)
+    /// Its name, in the directory that commands run in.
+    pub(crate) fn file(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -73,7 +65,7 @@ impl Manifest {
     }
 
     fn write(&self) -> Result<(), Stop> {
-        fs::write(self.path(), &self.now).map_err(Stop::broken("write the YAML"))
+        fs::write(&self.path, &self.now).map_err(Stop::broken("write the YAML"))
     }
 }
 
@@ -82,7 +74,7 @@ fn replaced(text: &str, old: &str, new: &str) -> Result<(String, Edit), Stop> {
     let lines: Vec<&str> = text.lines().filter(|line| line.ends_with(old)).collect();
     let [line] = lines[..] else {
         let count = lines.len();
-        let what = format!("examples/{FILE} must have one line {old:?}; it has {count}");
+        let what = format!("the example must have one line {old:?}; it has {count}");
         return Err(Stop::Broken(what));
     };
     let edit = Edit {
@@ -114,8 +106,9 @@ mod tests {
 
     #[test]
     fn the_quickstart_can_be_edited_as_the_steps_do() {
-        let example = e2e::binaries::workspace().join("examples").join(FILE);
-        let mut manifest = Manifest::new(&example, "http://127.0.0.1:1").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let mut manifest =
+            Manifest::new("quickstart.yaml", dir.path(), "http://127.0.0.1:1").unwrap();
         manifest.edit("seats: 50", "seats: 80").unwrap();
         assert!(manifest.text().contains("seats: 80\n"));
         manifest.restore().unwrap();

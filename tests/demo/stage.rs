@@ -1,7 +1,7 @@
 //! What the steps play on: a control plane, a vendor, the operator, and the screen.
 
 use crate::{
-    manifest::{Edit, FILE, Manifest},
+    manifest::{Edit, Manifest},
     screen::Screen,
     shell::Shell,
     stop::{self, Stop, Untrue},
@@ -16,15 +16,17 @@ use e2e::{
 use serde_json::Value;
 use std::{
     fmt::Display,
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
-
-/// The subscription that examples/quickstart.yaml declares.
-pub(crate) const NAME: &str = "contoso-mail";
+use tempfile::TempDir;
 
 /// Where the events are about what is in the namespace of a user who says none.
 const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/default/events";
+
+/// What the vendor signs its callbacks with, as in examples/fulfillment.yaml.
+const CALLBACK_KEY: &str = "whsec_dGhlLWtleS10aGF0LXNpZ25zLWNhbGxiYWNrcw==";
 
 /// How long anything may take to come true; on a quiet machine nothing takes three seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,9 +37,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(crate) screen: Screen,
+    /// What is played now: an example, and the Subscription it declares.
     pub(crate) manifest: Manifest,
-    shell: Shell,
+    name: &'static str,
     watch: Watch,
+    shell: Shell,
+    dir: TempDir,
     pub(crate) world: World,
     shown: Shown,
     /// What has come true since then.
@@ -52,15 +57,22 @@ struct Shown {
 }
 
 impl Stage {
-    /// Starts it all and waits until it is ready.
-    pub(crate) fn set(screen: Screen) -> Result<Self, Stop> {
+    /// Starts it all, waits until it is ready, and plays this example first.
+    pub(crate) fn set(screen: Screen, file: &str, name: &'static str) -> Result<Self, Stop> {
         let started = Instant::now();
         screen.heading("The stage");
         screen.say("starting etcd, kube-apiserver and the reference vendor on free ports …");
-        let world = World::builder().cluster_wide().without_operator().start();
+        let callbacks = format!("127.0.0.1:{}", e2e::free_port());
+        let world = World::builder()
+            .cluster_wide()
+            .without_operator()
+            .operator_arg(&format!("--callback-addr={callbacks}"))
+            .operator_arg(&format!("--callback-url=http://{callbacks}"))
+            .vendor_arg(&format!("--callback-secret={CALLBACK_KEY}"))
+            .start();
         // The world's own connection is not part of the play.
         world.kubectl(&["delete", "vendorconnection/acme", "secret/acme"]);
-        let watch = Watch::start(world.control_plane(), NAME)?;
+        let watch = Watch::start(world.control_plane(), name)?;
         stop::check()?;
         screen.say("starting the operator, as the ServiceAccount of its chart's RBAC …");
         screen.say("starting kube-controller-manager: clusters collect garbage, too …");
@@ -73,12 +85,16 @@ impl Stage {
                 .map_err(|_panic| Stop::Broken("cannot start a thread".to_owned()))?
                 .map_err(|error| Stop::Broken(error.to_string()))
         })?;
-        let example = e2e::binaries::workspace().join("examples").join(FILE);
-        let manifest = Manifest::new(&example, world.vendor.url())?;
+        let dir = tempfile::Builder::new()
+            .prefix("fulfillment-demo-")
+            .tempdir()
+            .map_err(Stop::broken("make a directory"))?;
         let stage = Self {
             screen,
-            shell: Shell::new(world.control_plane(), manifest.dir())?,
-            manifest,
+            shell: Shell::new(world.control_plane(), dir.path())?,
+            manifest: Manifest::new(file, dir.path(), world.vendor.url())?,
+            name,
+            dir,
             shown: Shown {
                 version: watch.mark(),
                 call: world.vendor.sequence(),
@@ -94,6 +110,34 @@ impl Stage {
             stage.world.vendor.url()
         ));
         Ok(stage)
+    }
+
+    /// Plays another example from now on.
+    pub(crate) fn play(&mut self, file: &str, name: &'static str) -> Result<(), Stop> {
+        self.manifest = Manifest::new(file, self.dir.path(), self.world.vendor.url())?;
+        self.watch = Watch::start(self.world.control_plane(), name)?;
+        self.name = name;
+        self.shown = Shown {
+            version: self.watch.mark(),
+            call: self.world.vendor.sequence(),
+        };
+        Ok(())
+    }
+
+    /// Where the files are that commands name.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Shows the file, with the lines emphasised that are not the example's.
+    pub(crate) fn show_file(&self) {
+        let file = self.manifest.file();
+        self.screen.say(&format!(
+            "examples/{file} as it stands, but for the url, which is that of the vendor started here:"
+        ));
+        let vendor = self.world.vendor.url();
+        let is_url = |line: &str| line.ends_with(&format!("url: {vendor}"));
+        self.screen.file(self.manifest.text(), is_url);
     }
 
     /// Runs a command in the shell, with what it prints; it must succeed.
@@ -114,7 +158,7 @@ impl Stage {
     /// Edits the YAML file.
     pub(crate) fn edit(&mut self, old: &str, new: &str) -> Result<(), Stop> {
         let Edit { old, new } = self.manifest.edit(old, new)?;
-        self.screen.edit(FILE, &old, &new);
+        self.screen.edit(&self.manifest.file(), &old, &new);
         Ok(())
     }
 
@@ -270,16 +314,22 @@ impl Stage {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let events = list["items"].as_array().into_iter().flatten();
         events
-            .filter(|event| event["regarding"]["name"] == NAME)
+            .filter(|event| event["regarding"]["name"] == self.name)
             .map(|event| (text(&event["reason"]), text(&event["note"])))
             .collect()
     }
 
+    /// The subscription as it is now; null where there is none.
+    pub(crate) fn now(&self) -> Value {
+        let newest = self.watch.since(self.watch.mark()).pop().flatten();
+        newest.unwrap_or_default()
+    }
+
     /// How the subscription stands, in one line.
     fn seen(&self) -> String {
-        match self.watch.since(self.watch.mark()).pop().flatten() {
-            None => "there is no such object".to_owned(),
-            Some(object) => ["Ready", "Reconciling", "Stalled", "Approved"]
+        match self.now() {
+            Value::Null => "there is no such object".to_owned(),
+            object => ["Ready", "Reconciling", "Stalled", "Approved"]
                 .map(|name| format!("{name}: {}", standing(&object, name)))
                 .join(", "),
         }
@@ -295,7 +345,7 @@ impl Stage {
         self.screen.say(&format!("seen:     {seen}"));
         self.screen
             .say(&format!("kstatus:  {}", arrows(&self.trail())));
-        let get = format!("kubectl get fsub {NAME} -o yaml --ignore-not-found");
+        let get = format!("kubectl get fsub {} -o yaml --ignore-not-found", self.name);
         self.screen.heading("The object");
         // Whether this can be had does not matter any more.
         let _ = self.run(&get);

@@ -1,8 +1,8 @@
-//! The seven steps.
+//! The steps: the whole life of one subscription, and then another one that takes more than one party.
 
 use crate::{
-    manifest::FILE,
-    stage::{NAME, Stage},
+    domain,
+    stage::Stage,
     stop::{self, Stop},
 };
 use e2e::{
@@ -12,6 +12,11 @@ use e2e::{
 use reqwest::blocking::Client;
 use serde_json::{Value, json};
 use std::time::Instant;
+
+/// The example that is played first.
+pub(crate) const FILE: &str = "quickstart.yaml";
+/// The Subscription it declares.
+pub(crate) const NAME: &str = "contoso-mail";
 
 /// The output Secret that the quickstart names.
 const OUTPUT: &str = "contoso-mail-activation";
@@ -24,7 +29,7 @@ pub(crate) struct Step {
 }
 
 /// All of them, in their order: each begins where the one before it ended.
-pub(crate) const ALL: [Step; 7] = [
+pub(crate) const ALL: [Step; 11] = [
     Step {
         title: "Purchase, from a vendor that takes two seconds to approve",
         walk: purchase,
@@ -53,6 +58,22 @@ pub(crate) const ALL: [Step; 7] = [
         title: "Delete everything",
         walk: delete,
     },
+    Step {
+        title: "Another purchase: it waits for its reseller",
+        walk: domain::waits,
+    },
+    Step {
+        title: "The reseller is set up; now a phone number is none",
+        walk: domain::inquiring,
+    },
+    Step {
+        title: "Corrected, and approved by a callback while the vendor is asked every five minutes",
+        walk: domain::approved,
+    },
+    Step {
+        title: "What the customer gets, and the end of it all",
+        walk: domain::activated,
+    },
 ];
 
 /// Walks all steps, up to the first that does not come true.
@@ -77,12 +98,7 @@ fn purchase(stage: &mut Stage) -> Result<(), Stop> {
     let url = format!("{}/_vendor/behavior", stage.world.vendor.url());
     stage.screen.http("PATCH", &url, &behavior.to_string());
     stage.world.vendor.behavior(behavior);
-    stage.screen.say(&format!(
-        "examples/{FILE} as it stands, but for the url, which is that of the vendor started here:"
-    ));
-    let vendor = stage.world.vendor.url().to_owned();
-    let is_url = |line: &str| line.ends_with(&format!("url: {vendor}"));
-    stage.screen.file(stage.manifest.text(), is_url);
+    stage.show_file();
 
     stage.run(&format!("kubectl apply -f {FILE}"))?;
     let pending = stage.until("Ready is False, Provisioning", |object| {
@@ -363,7 +379,7 @@ fn delete(stage: &mut Stage) -> Result<(), Stop> {
     stage.manifest.restore()
 }
 
-fn is_active(object: &Value) -> bool {
+pub(crate) fn is_active(object: &Value) -> bool {
     standing(object, "Ready") == "True Active" && object["status"]["state"] == "Active"
 }
 
@@ -372,6 +388,6 @@ fn seats(tenant: &Value) -> i64 {
     tenant["terms"]["limits"]["seats"].as_i64().unwrap_or(-1)
 }
 
-fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }

@@ -171,3 +171,47 @@ fn a_subscription_of_its_tenants_name_is_not_taken_over() {
         standing(own, "Ready") == "True Active"
     });
 }
+
+#[test]
+fn an_owner_that_did_not_make_it_makes_no_reseller() {
+    let world = world();
+    world.apply(&tier("north", json!({})));
+    let uid = active(&world, "north")["metadata"]["uid"].clone();
+    let mut forged: Value =
+        serde_json::from_str(&e2e::objects::subscription("forged", under("north")))
+            .unwrap_or_default();
+    forged["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": "fulfillment-operator.io/v1alpha1", "kind": "TierConfiguration",
+        "name": "north", "uid": uid, "controller": true,
+    }]);
+    world.apply(&forged.to_string());
+    let forged = world.stands("forged", "Ready", "False DependencyNotReady");
+    let said = message(&forged, "Ready");
+    assert!(said.contains("take the reference out"), "{said}");
+    assert_eq!(world.vendor.tenants().len(), 1);
+    let clean = r#"{"metadata": {"ownerReferences": null}}"#;
+    world.kubectl(&["patch", "fsub", "forged", "--type=merge", "-p", clean]);
+    let mail = world.ready("forged");
+    let customer = tenant(&world, "id", &mail["status"]["tenantId"]);
+    assert_eq!(customer["tree"]["kind"], "customer");
+}
+
+#[test]
+fn pausing_a_tier_pauses_its_tenant() {
+    let world = world();
+    world.apply(&tier("north", json!({})));
+    active(&world, "north");
+    let pause = |value: &str| {
+        let annotation = format!("fulfillment-operator.io/paused={value}");
+        world.kubectl(&["annotate", "--overwrite", "ftier", "north", &annotation]);
+    };
+    pause("true");
+    world.until("paused", "Subscription", "north-tier", |own| {
+        standing(own, "Ready") == "True Paused"
+    });
+    pause("false");
+    active(&world, "north");
+    world.until("goes on", "Subscription", "north-tier", |own| {
+        standing(own, "Ready") == "True Active"
+    });
+}

@@ -1,7 +1,7 @@
 //! The Subscription for a reseller's own tenant: a Subscription like any other, whose whole spec
 //! follows from its TierConfiguration.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use fulfillment_crds::{
     AdoptionPolicy, DeletionPolicy, DesiredState, GROUP, Limits, LocalObjectRef, Subscription,
@@ -15,14 +15,15 @@ use kube::{
 use serde_json::json;
 
 use crate::{
-    controller::Context,
+    controller::{Context, Scope},
+    facts::Trouble,
+    inputs::not_ready,
     kubernetes::{self, FIELD_MANAGER, KubeError, bounded},
     vendor::Level,
 };
 
-/// What is handed down to it: asking for a TierConfiguration to be reconciled, or pausing it, means
-/// its tenant too.
-const HANDED_DOWN: [&str; 2] = [annotations::REQUESTED_AT, annotations::PAUSED];
+/// What is handed down to it: asking for a TierConfiguration to be reconciled means its tenant too.
+const HANDED_DOWN: &str = annotations::REQUESTED_AT;
 
 /// The name of a TierConfiguration's own Subscription.
 pub fn name(tier: &str) -> String {
@@ -40,13 +41,31 @@ pub fn owner(subscription: &Subscription) -> Option<&OwnerReference> {
     })
 }
 
-/// The level of the reseller whose own tenant a Subscription is for: the one whose account it names.
-pub fn own_level(subscription: &Subscription) -> Option<Level> {
-    owner(subscription)?;
-    let mut levels = subscription.spec.tiers.levels();
-    levels
-        .find(|(_, tier)| tier.tier_configuration_ref.is_none())
-        .map(|(level, _)| Level::new(level))
+/// The TierConfiguration a Subscription was made for. An owner is what anybody can write who may write
+/// the Subscription: it counts where that one is there and would have made just this.
+///
+/// # Errors
+///
+/// Why it does not count.
+pub fn made_for(
+    scope: &Scope,
+    subscription: &Subscription,
+) -> Result<Option<Arc<TierConfiguration>>, Trouble> {
+    let Some(owner) = owner(subscription) else {
+        return Ok(None);
+    };
+    let meta = &subscription.metadata;
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    let tier = scope.tier(namespace, &owner.name).and_then(Result::ok);
+    let makes_it = |tier: &Arc<TierConfiguration>| {
+        is_owned(subscription, tier) && meta.name.as_deref() == Some(&name(&owner.name))
+    };
+    tier.filter(makes_it).map(Some).ok_or_else(|| {
+        not_ready(format!(
+            "its ownerReference names TierConfiguration {}, which is not there or did not make it: take the reference out",
+            owner.name
+        ))
+    })
 }
 
 /// Whether a Subscription was made for this TierConfiguration.
@@ -114,7 +133,7 @@ pub(super) fn wanted(tier: &TierConfiguration) -> Subscription {
 
 fn handed_down(meta: &ObjectMeta) -> BTreeMap<String, String> {
     let all = meta.annotations.iter().flatten();
-    all.filter(|(name, _)| HANDED_DOWN.contains(&name.as_str()))
+    all.filter(|(name, _)| *name == HANDED_DOWN)
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
 }
@@ -153,7 +172,7 @@ pub(super) async fn apply(
     };
     let meta = &found.metadata;
     let mut annotations = meta.annotations.clone().unwrap_or_default();
-    annotations.retain(|name, _| !HANDED_DOWN.contains(&name.as_str()));
+    annotations.retain(|name, _| name != HANDED_DOWN);
     annotations.extend(handed_down(&wanted.metadata));
     let mut labels = meta.labels.clone().unwrap_or_default();
     labels.extend(wanted.metadata.labels.clone().unwrap_or_default());

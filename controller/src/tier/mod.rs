@@ -17,7 +17,7 @@ mod users;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use fulfillment_crds::{TierConfiguration, TierConfigurationStatus, finalizers};
+use fulfillment_crds::{TierConfiguration, TierConfigurationStatus, annotations, finalizers};
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use kube::{
     ResourceExt,
@@ -33,7 +33,7 @@ use crate::{
     queues::Queued,
 };
 pub use carried::{Carried, carried};
-pub use child::{name as child_name, own_level, owner};
+pub use child::{made_for, name as child_name, owner};
 use decide::{Step, decide};
 use observe::observe;
 pub use users::{is_below, names, still_used};
@@ -42,6 +42,12 @@ pub use users::{is_below, names, still_used};
 const IDLE: Duration = Duration::from_secs(600);
 /// How often one that waits for something is looked at anyway.
 const WAITING: Duration = Duration::from_secs(30);
+
+/// Whether it carries the paused annotation, which means its own tenant too.
+pub fn is_paused(tier: &TierConfiguration) -> bool {
+    let paused = tier.annotations().get(annotations::PAUSED);
+    paused.is_some_and(|value| value == "true")
+}
 
 /// Runs passes over TierConfigurations until the operator stops.
 pub async fn passes(ctx: &Arc<Context>, scope: &Arc<Scope>, receiver: Queued<TierConfiguration>) {

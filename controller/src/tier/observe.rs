@@ -15,12 +15,15 @@ use super::{
 };
 use crate::{
     controller::{Context, Scope},
-    inputs::Inputs,
+    inputs::{Inputs, not_ready},
     kinds::ConnectionKey,
     kubernetes::KubeError,
     link, observe, pace, product,
     vendor::Order,
 };
+
+/// How long an object's name can be.
+const NAME: usize = 253;
 
 /// The facts, and what to act with.
 pub(super) struct Seen {
@@ -57,7 +60,7 @@ pub(super) async fn observe(
             .iter()
             .flatten()
             .any(|f| f == finalizers::IN_USE),
-        paused: annotation(annotations::PAUSED).is_some_and(|value| value == "true"),
+        paused: super::is_paused(tier),
         requested_at: annotation(annotations::REQUESTED_AT)
             .map(|token| token.chars().take(256).collect()),
         before: tier.status.clone().unwrap_or_default(),
@@ -116,7 +119,15 @@ pub(super) async fn observe(
             let spec = usable.as_ref().map(|usable| usable.connection.spec());
             let own_tenants =
                 spec.is_some_and(|spec| spec.dialect.as_ref().is_some_and(|d| d.tier_tenants));
-            if own_tenants {
+            if own_tenants && wanted.name_any().len() > NAME {
+                facts.trouble = facts.trouble.or_else(|| {
+                    Some(not_ready(format!(
+                        "its name is too long for the Subscription of its tenant, {}: give it one of {} characters at most",
+                        wanted.name_any(),
+                        NAME - "-tier".len(),
+                    )))
+                });
+            } else if own_tenants {
                 let order = Order {
                     parameters: inputs.values,
                     tiers: above.tiers,
