@@ -327,12 +327,13 @@ impl Stage {
 
     /// How the subscription stands, in one line.
     fn seen(&self) -> String {
-        match self.now() {
-            Value::Null => "there is no such object".to_owned(),
-            object => ["Ready", "Reconciling", "Stalled", "Approved"]
-                .map(|name| format!("{name}: {}", standing(&object, name)))
-                .join(", "),
+        let object = self.now();
+        if object.is_null() {
+            return "there is no such object".to_owned();
         }
+        ["Ready", "Reconciling", "Stalled", "Approved"]
+            .map(|name| format!("{name}: {}", standing(&object, name)))
+            .join(", ")
     }
 
     /// Shows what there is to know about a step that did not come true.
