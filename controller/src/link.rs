@@ -455,6 +455,7 @@ fn client(
         addresses: ctx.settings.addresses.clone(),
         fresh_creates: spec.identity.mode == IdentityMode::None,
         dialect: spec.dialect.clone(),
+        products: spec.products.clone(),
         fence: ctx.gate.fence(),
     };
     let client = VendorClient::new(&settings).map_err(|why| why.to_string())?;

@@ -16,6 +16,7 @@ use fulfillment_operator::vendor::{
     guard::AddressPolicy,
 };
 use secrecy::SecretString;
+use serde_json::json;
 use socket::read_request;
 use tokio::{io::AsyncWriteExt, net::TcpListener, time::Instant};
 
@@ -117,6 +118,7 @@ fn settings(url: &str, credentials: Credentials, fresh_creates: bool) -> Setting
         },
         fresh_creates,
         dialect: None,
+        products: Vec::new(),
         fence: Fence::open(),
     }
 }
@@ -449,6 +451,62 @@ async fn what_was_never_sent_had_no_effect() {
     assert_eq!(error.effect, Effect::None, "{}", error.message);
 }
 
+/// The body of a request.
+fn body(request: &str) -> serde_json::Value {
+    let (_, body) = request.split_once("\r\n\r\n").unwrap();
+    serde_json::from_str(body).unwrap()
+}
+
+#[tokio::test]
+async fn a_limit_with_a_path_is_sent_and_read_there() {
+    let theirs = r#"{"id":"t-1","externalId":"k1-x","status":"active","limits":{"seats":1},
+        "licences":{"limit":"40"},"account":{"password":"new"}}"#;
+    let product = json!({
+        "name": "mail-pro",
+        "limits": [{"name": "seats", "path": "licences.limit"}, {"name": "storageGiB"}, {"name": "cpu"}],
+        "parameters": [{"name": "admin_password", "path": "account.password"}],
+    });
+    let products = vec![serde_json::from_value(product).unwrap()];
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    for (said, listed) in [(theirs.to_owned(), false), (format!("[{theirs}]"), true)] {
+        let server = Server::says("200 OK", "", &said).await;
+        let client = VendorClient::new(&Settings {
+            products: products.clone(),
+            ..settings(&server.url, Credentials::None, false)
+        })
+        .unwrap();
+        let order = order();
+        let mut answers = Vec::new();
+        if listed {
+            answers.push(client.lookup("k1-x", &order).await.unwrap());
+        } else {
+            let soon = Instant::now() + Duration::from_secs(9);
+            answers.push(client.create(&order, soon).await.unwrap());
+            answers.push(client.change("t-1", &order, true).await.unwrap());
+            answers.push(client.get("t-1", &order).await.unwrap());
+            for sent in &server.requests()[..2] {
+                let sent = body(sent);
+                assert_eq!(sent["licences"], json!({"limit": 50}));
+                assert_eq!(
+                    sent["limits"],
+                    json!({"storageGiB": "unlimited", "cpu": "1.5"})
+                );
+                assert_eq!(sent["account"], json!({"password": "p4ss-w0rd"}));
+                assert_eq!(sent.get("parameters"), None);
+            }
+        }
+        for answer in &mut answers {
+            let [tenant] = answer.said.tenants() else {
+                panic!("{answer:?}");
+            };
+            let limits = tenant.limits.as_ref().unwrap();
+            assert_eq!(limits.get("seats"), Some(&LimitValue::from(40)));
+            assert_eq!(limits.len(), 1);
+            assert_eq!(tenant.parameters["admin_password"], "new");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_replica_that_does_not_lead_sends_nothing() {
     let server = Server::says("200 OK", "", "{}").await;
@@ -542,6 +600,7 @@ async fn addresses_are_checked_before_the_connect() {
             },
             fresh_creates: false,
             dialect: None,
+            products: Vec::new(),
             fence: Fence::open(),
         })
     };

@@ -108,6 +108,7 @@ fn client(vendor: &str, grant: Grant) -> VendorClient {
         },
         fresh_creates: false,
         dialect: None,
+        products: Vec::new(),
         fence: Fence::open(),
     })
     .unwrap()
@@ -440,6 +441,7 @@ async fn an_endpoint_is_held_to_the_rules_of_a_vendor() {
         addresses: strict,
         fresh_creates: false,
         dialect: None,
+        products: Vec::new(),
         fence: Fence::open(),
     })
     .unwrap();

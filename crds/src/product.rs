@@ -66,6 +66,15 @@ pub struct LimitDefinition {
     /// Whether a Subscription has to say it. Default false.
     #[serde(default)]
     pub required: bool,
+    /// Where in bodies it stands, as names with dots between them: licences.limit. It is written there
+    /// by a create and a change, and read there in answers. Where the connection's dialect writes a
+    /// body, or reads the limits of an answer, its expression says so instead. Default limits.NAME.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 256),
+        regex(pattern = r"^[A-Za-z_][A-Za-z0-9_-]*([.][A-Za-z_][A-Za-z0-9_-]*){0,7}$")
+    )]
+    pub path: Option<String>,
 }
 
 /// A parameter of a product.
@@ -128,6 +137,16 @@ pub struct ParameterDefinition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256))]
     pub hint: Option<String>,
+    /// Where in bodies it stands, as names with dots between them: account.firstName. It is written
+    /// there by a create and a change, and read there in answers. Where the connection's dialect writes
+    /// a body, or reads the parameters of an answer, its expression says so instead. Default
+    /// parameters.NAME.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 256),
+        regex(pattern = r"^[A-Za-z_][A-Za-z0-9_-]*([.][A-Za-z_][A-Za-z0-9_-]*){0,7}$")
+    )]
+    pub path: Option<String>,
 }
 
 /// A value a parameter may have.

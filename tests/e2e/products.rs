@@ -228,6 +228,83 @@ fn new_rules_of_a_connection_count_at_once_and_a_product_that_is_not_listed_has_
     assert_eq!(world.vendor.count("create"), 2);
 }
 
+#[test]
+fn what_has_a_path_is_sent_read_and_held_against_drift_there() {
+    let product = json!({
+        "name": "mail-pro",
+        "limits": [{"name": "seats", "maximum": 100, "path": "limits.mailboxes"}, {"name": "boxes"}],
+        "parameters": [
+            {"name": "contact_phone", "path": "parameters.phone"},
+            {"name": "link", "phase": "fulfillment", "path": "parameters.activation_link"},
+        ],
+    });
+    let world = World::builder()
+        .connection(json!({"products": [product]}))
+        .start();
+    let phone = json!([{"name": "contact_phone", "value": "+1 201 555 0123"}]);
+    world.subscribe(
+        "mail",
+        json!({"limits": {"seats": 50, "boxes": 2}, "parameters": phone}),
+    );
+    let mail = world.ready("mail");
+    let calls = world.vendor.calls();
+    let sent = calls[0].body();
+    assert_eq!(sent["limits"], json!({"mailboxes": 50, "boxes": 2}));
+    assert_eq!(sent["parameters"], json!({"phone": "+1 201 555 0123"}));
+    // By the names that the Subscription knows.
+    assert_eq!(mail["status"]["limits"], json!({"seats": 50, "boxes": 2}));
+    let link = &mail["status"]["parameters"][0];
+    assert_eq!(link["name"], "link", "{mail}");
+
+    // What somebody changes there is found and set right.
+    let tenant = mail["status"]["tenantId"].as_str().unwrap_or_default();
+    let theirs = json!({"limits": {"mailboxes": 5}});
+    world.vendor.patch_tenant(tenant, theirs);
+    world.request("mail", "look");
+    let note = world.event("mail", "DriftCorrected");
+    assert!(note.contains("limits.seats"), "{note}");
+    world.eventually(
+        "it is set right",
+        SOON,
+        || match &world.vendor.tenant()["limits"] {
+            limits if *limits == json!({"mailboxes": 50, "boxes": 2}) => Ok(()),
+            limits => Err(limits.clone()),
+        },
+    );
+}
+
+#[test]
+fn a_path_that_cannot_be_used_is_said_where_it_stands() {
+    let world = World::start();
+    let with = |path: &str| {
+        let limits = json!([{"name": "seats", "path": path}, {"name": "boxes"}]);
+        let product = json!({"name": "mail-pro", "limits": limits});
+        connection(world.vendor.url(), json!({"products": [product]}))
+    };
+    let said = world.apply_err(&with("licences..limit"));
+    assert!(said.contains("spec.products[0].limits[0].path"), "{said}");
+
+    for (path, why) in [
+        (
+            "limits.boxes",
+            "is also where products[mail-pro].limits[boxes] stands",
+        ),
+        ("externalId", "is not free"),
+    ] {
+        world.apply(&with(path));
+        let said = format!("products[mail-pro].limits[seats].path: {path} {why}");
+        world.until(&said, "VendorConnection", "acme", |connection| {
+            standing(connection, "Ready") == "False DependencyNotReady"
+                && message(connection, "Ready").contains(&said)
+        });
+    }
+    world.subscribe("mail", json!({}));
+    world.stands("mail", "Ready", "False DependencyNotReady");
+    assert!(world.vendor.calls().is_empty());
+    world.apply(&with("limits.mailboxes"));
+    world.ready("mail");
+}
+
 /// The admission policy as the chart of the CRDs renders it.
 pub(crate) fn policy() -> String {
     let chart = "charts/fulfillment-operator-crds";

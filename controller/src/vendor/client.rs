@@ -50,6 +50,8 @@ pub struct Settings {
     pub fresh_creates: bool,
     /// What the vendor's API says in other words than the canonical one.
     pub dialect: Option<fulfillment_crds::Dialect>,
+    /// Its products, which may say where in bodies their limits and parameters stand.
+    pub products: Vec<fulfillment_crds::Product>,
     /// Whether this process may act: asked right before each call is sent.
     pub fence: Fence,
 }
@@ -128,7 +130,8 @@ impl VendorClient {
             http,
             creates,
             auth,
-            dialect: Dialect::new(settings.dialect.as_ref()).map_err(Unusable)?,
+            dialect: Dialect::new(settings.dialect.as_ref(), &settings.products)
+                .map_err(Unusable)?,
             fence: settings.fence.clone(),
         })
     }
@@ -138,7 +141,7 @@ impl VendorClient {
         let ask = ask(Operation::Create, "", order);
         let (raw, secrets) = self.send(&ask, Some(deadline)).await?;
         if raw.status == StatusCode::CONFLICT {
-            let tenant = self.tenant(Operation::Create, &raw, &secrets);
+            let tenant = self.tenant(&ask, &raw, &secrets);
             return Ok(Answer {
                 said: Said::Exists(tenant.ok().filter(|t| !t.id.is_empty()).map(Box::new)),
                 retry_after: retry_after(&raw.headers),
@@ -199,7 +202,7 @@ impl VendorClient {
                 Err(error) => Err(error),
             };
         }
-        let found = match self.dialect.tenants(&raw.body) {
+        let found = match self.dialect.tenants(&order.product, &raw.body) {
             Some(mapped) => {
                 mapped.and_then(|value| wire::mapped_tenants(value, external_id, &secrets))
             }
@@ -440,7 +443,7 @@ impl VendorClient {
         if raw.body.trim_ascii().is_empty() {
             return Ok(None);
         }
-        let mut tenant = self.tenant(ask.operation, raw, secrets).map_err(|why| {
+        let mut tenant = self.tenant(ask, raw, secrets).map_err(|why| {
             let kind = content_type(raw);
             let why = if kind.contains("html") {
                 "an HTML page".to_owned()
@@ -467,8 +470,9 @@ impl VendorClient {
         Ok(Some(tenant))
     }
 
-    fn tenant(&self, operation: Operation, raw: &Raw, secrets: &Secrets) -> Result<Tenant, String> {
-        match self.dialect.tenant(operation, &raw.body) {
+    fn tenant(&self, ask: &Ask<'_>, raw: &Raw, secrets: &Secrets) -> Result<Tenant, String> {
+        let product = &ask.order.product;
+        match self.dialect.tenant(ask.operation, product, &raw.body) {
             Some(mapped) => mapped.and_then(|value| wire::mapped_tenant(value, secrets)),
             None => wire::tenant(&raw.body, secrets),
         }

@@ -1,12 +1,13 @@
 //! How an answer is read: into the canonical form, which has one reader.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use fulfillment_crds::{AnswerMap, ErrorMap, RequestWord, StatusWord};
 use serde_json::{Map, Value, json};
 
 use super::{
     expression::{Expression, Fails},
+    paths::Places,
     value::Names,
 };
 
@@ -56,39 +57,37 @@ impl Reader {
         Ok(reader)
     }
 
-    /// The tenant in a body, in canonical form.
-    pub(super) fn tenant(&self, body: Value) -> Result<Value, String> {
-        let answer = match self.whole(&body)? {
-            Some(answer) => answer,
-            None => body,
-        };
-        self.canonical(&answer)
+    /// The tenant in a body, in canonical form. What has a path is read at it; expressions see the
+    /// answer as it is.
+    pub(super) fn tenant(&self, body: &Value, places: Places<'_>) -> Result<Value, String> {
+        self.canonical(self.whole(body)?.as_ref(), places)
     }
 
     /// The tenants in the answer to a lookup, each in canonical form.
-    pub(super) fn tenants(&self, body: Value) -> Result<Value, String> {
-        let list = match self.whole(&body)? {
-            Some(list) => list,
-            None => body,
-        };
-        let Value::Array(list) = list else {
+    pub(super) fn tenants(&self, body: &Value, places: Places<'_>) -> Result<Value, String> {
+        let whole = self.whole(body)?;
+        let Value::Array(list) = whole.as_ref() else {
             return Err("no list of tenants".into());
         };
         let tenants: Result<Vec<Value>, String> =
-            list.iter().map(|one| self.canonical(one)).collect();
+            list.iter().map(|one| self.canonical(one, places)).collect();
         tenants.map(Value::Array)
     }
 
-    fn whole(&self, body: &Value) -> Result<Option<Value>, String> {
+    fn whole<'v>(&self, body: &'v Value) -> Result<Cow<'v, Value>, String> {
         let Some(expression) = &self.tenant else {
-            return Ok(None);
+            return Ok(Cow::Borrowed(body));
         };
         let names = Names::new([("answer", body)]);
-        expression.value(&names).map(Some).map_err(Fails::told)
+        expression
+            .value(&names)
+            .map(Cow::Owned)
+            .map_err(Fails::told)
     }
 
-    fn canonical(&self, answer: &Value) -> Result<Value, String> {
+    fn canonical(&self, answer: &Value, places: Places<'_>) -> Result<Value, String> {
         let names = Names::new([("answer", answer)]);
+        let answer = places.read(answer);
         let mut tenant = Map::new();
         for field in [
             "id",
@@ -101,6 +100,9 @@ impl Reader {
         ] {
             let value = self.field(field, &names, answer.get(field))?;
             tenant.insert(field.into(), value);
+        }
+        if let Some(secret) = tenant.get_mut("sensitive") {
+            places.know_secrets(secret);
         }
         let said = answer.get("request");
         let mut request = Map::new();

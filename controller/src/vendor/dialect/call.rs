@@ -188,6 +188,14 @@ impl Call {
         Ok(call)
     }
 
+    /// Whether its body is one that no expression writes.
+    pub(super) fn has_canonical_body(&self) -> bool {
+        match self.body {
+            Body::Order | Body::Change => true,
+            Body::None | Body::Expression(_) => false,
+        }
+    }
+
     /// Whether an expression sees the tenant's body as it is now.
     fn sees_current(&self) -> bool {
         let segments = self.path.iter().filter_map(|piece| match piece {

@@ -4,6 +4,7 @@
 mod answer;
 mod call;
 mod expression;
+mod paths;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -17,6 +18,7 @@ use super::Operation;
 use answer::{Reader, Refusals};
 use call::Call;
 pub use call::{Ask, Written};
+use paths::Paths;
 
 /// Every call there is.
 const OPERATIONS: [Operation; 8] = [
@@ -36,19 +38,22 @@ pub struct Dialect {
     calls: BTreeMap<Operation, Call>,
     readers: BTreeMap<Operation, Reader>,
     refusals: Option<Refusals>,
+    paths: Paths,
 }
 
 impl Dialect {
-    /// Compiles a dialect; none is the canonical one.
+    /// Compiles a dialect; none is the canonical one. `products` say where single limits and
+    /// parameters stand.
     ///
     /// # Errors
     ///
-    /// Names the field of the connection whose expression is wrong, and the place in it.
-    pub fn new(spec: Option<&spec::Dialect>) -> Result<Self, String> {
+    /// Names the field of the connection whose expression or path is wrong, and the place in it.
+    pub fn new(spec: Option<&spec::Dialect>, products: &[spec::Product]) -> Result<Self, String> {
         let mut dialect = Self {
             calls: BTreeMap::new(),
             readers: BTreeMap::new(),
             refusals: None,
+            paths: Paths::new(products)?,
         };
         for operation in OPERATIONS {
             let own = spec.and_then(|spec| own(spec, operation));
@@ -96,28 +101,52 @@ impl Dialect {
     ///
     /// Says what of the connection cannot be written for this Subscription.
     pub fn write(&self, ask: &Ask<'_>) -> Result<Written, String> {
-        match self.calls.get(&ask.operation) {
-            Some(call) => call.write(ask),
-            None => Err(format!("dialect.{} is not there", ask.operation.as_str())),
+        let call = self.calls.get(&ask.operation);
+        let call =
+            call.ok_or_else(|| format!("dialect.{} is not there", ask.operation.as_str()))?;
+        let mut written = call.write(ask)?;
+        if call.has_canonical_body()
+            && let Some(Value::Object(body)) = &mut written.body
+        {
+            self.paths.of(&ask.order.product).write(body);
         }
+        Ok(written)
     }
 
     /// The tenant in the body of an answer, in canonical form; `None`: it is canonical as it is.
     pub(super) fn tenant(
         &self,
         operation: Operation,
+        product: &str,
         body: &[u8],
     ) -> Option<Result<Value, String>> {
-        let reader = self.readers.get(&operation)?;
+        let (reader, places) = (self.readers.get(&operation), self.paths.of(product));
+        if reader.is_none() && places.is_empty() {
+            return None;
+        }
         let body = serde_json::from_slice(body).ok()?;
-        Some(reader.tenant(body))
+        Some(match reader {
+            Some(reader) => reader.tenant(&body, places),
+            None => Ok(places.read(&body).into_owned()),
+        })
     }
 
     /// The tenants in the answer to a lookup, in canonical form.
-    pub(super) fn tenants(&self, body: &[u8]) -> Option<Result<Value, String>> {
-        let reader = self.readers.get(&Operation::Lookup)?;
+    pub(super) fn tenants(&self, product: &str, body: &[u8]) -> Option<Result<Value, String>> {
+        let reader = self.readers.get(&Operation::Lookup);
+        let places = self.paths.of(product);
+        if reader.is_none() && places.is_empty() {
+            return None;
+        }
         let body = serde_json::from_slice(body).ok()?;
-        Some(reader.tenants(body))
+        Some(match (reader, body) {
+            (Some(reader), body) => reader.tenants(&body, places),
+            (None, Value::Array(list)) => {
+                let tenants = list.iter().map(|one| places.read(one).into_owned());
+                Ok(tenants.collect())
+            }
+            (None, other) => Ok(other),
+        })
     }
 
     /// A refusal in canonical form, and whether the vendor is only busy.

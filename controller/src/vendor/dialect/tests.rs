@@ -9,12 +9,12 @@ use crate::vendor::{Order, text::Secrets, wire};
 
 fn dialect(yaml: serde_json::Value) -> Dialect {
     let spec: spec::Dialect = serde_json::from_value(yaml).unwrap();
-    Dialect::new(Some(&spec)).unwrap()
+    Dialect::new(Some(&spec), &[]).unwrap()
 }
 
 fn refused(yaml: serde_json::Value) -> String {
     let spec: spec::Dialect = serde_json::from_value(yaml).unwrap();
-    Dialect::new(Some(&spec)).unwrap_err()
+    Dialect::new(Some(&spec), &[]).unwrap_err()
 }
 
 fn order() -> Order {
@@ -41,7 +41,7 @@ fn ask<'a>(operation: Operation, id: &'a str, order: &'a Order) -> Ask<'a> {
 
 #[test]
 fn nothing_said_is_the_contract() {
-    let dialect = Dialect::new(None).unwrap();
+    let dialect = Dialect::new(None, &[]).unwrap();
     let order = order();
     for (operation, method, path) in [
         (Operation::Create, "POST", "/tenant"),
@@ -60,7 +60,7 @@ fn nothing_said_is_the_contract() {
         assert!(!dialect.reads_first(operation));
     }
     assert!(!dialect.polls());
-    assert!(dialect.tenant(Operation::Get, b"{}").is_none());
+    assert!(dialect.tenant(Operation::Get, "p", b"{}").is_none());
 }
 
 #[test]
@@ -148,7 +148,10 @@ fn answers_are_read_as_the_dialect_says() {
         "requestWords": {"done": "approved"},
     }));
     let read = |operation, body: &str| {
-        let mapped = dialect.tenant(operation, body.as_bytes()).unwrap().unwrap();
+        let mapped = dialect
+            .tenant(operation, "p", body.as_bytes())
+            .unwrap()
+            .unwrap();
         wire::mapped_tenant(mapped, &Secrets::default()).unwrap()
     };
     let tenant = read(
@@ -169,7 +172,10 @@ fn answers_are_read_as_the_dialect_says() {
     assert_eq!(existing.status, crate::vendor::TenantStatus::Suspended);
     assert!(existing.limits.unwrap().is_empty() && existing.request.is_none());
     let found = dialect
-        .tenants(br#"{"items": [{"tenantId": "t-1", "externalId": "e-1"}]}"#)
+        .tenants(
+            "p",
+            br#"{"items": [{"tenantId": "t-1", "externalId": "e-1"}]}"#,
+        )
         .unwrap()
         .unwrap();
     assert_eq!(
@@ -178,9 +184,9 @@ fn answers_are_read_as_the_dialect_says() {
             .len(),
         1
     );
-    assert!(dialect.tenants(b"{}").unwrap().is_err());
+    assert!(dialect.tenants("p", b"{}").unwrap().is_err());
     let wrong = dialect
-        .tenant(Operation::Get, br#"{"enabled": "yes"}"#)
+        .tenant(Operation::Get, "p", br#"{"enabled": "yes"}"#)
         .unwrap();
     assert!(wrong.unwrap_err().starts_with("dialect.answer.status"));
 }
@@ -253,5 +259,46 @@ fn what_cannot_be_meant_is_refused_where_it_stands() {
     ] {
         let error = refused(spec);
         assert!(error.starts_with(said), "{error}");
+    }
+}
+
+#[test]
+fn an_expression_wins_over_a_path_and_what_has_none_follows_it() {
+    let spec: spec::Dialect = serde_json::from_value(json!({
+        "create": {"body": "{'seats': subscription.limits.seats}"},
+        "get": {"answer": {"limits": "{'seats': answer.licences.other}"}},
+        "answer": {
+            "tenant": "answer.tenant", "status": "'active'",
+            "sensitive": "['phone_number']",
+        },
+    }))
+    .unwrap();
+    let product = json!({
+        "name": "mail-pro",
+        "limits": [{"name": "seats", "path": "licences.limit"}],
+        "parameters": [{"name": "phone", "path": "contact.phone_number"}],
+    });
+    let products = [serde_json::from_value(product).unwrap()];
+    let dialect = Dialect::new(Some(&spec), &products).unwrap();
+    let order = order();
+    let body = |operation| {
+        let written = dialect.write(&ask(operation, "t-1", &order)).unwrap();
+        written.body.unwrap()
+    };
+    assert_eq!(body(Operation::Create), json!({"seats": 50}));
+    assert_eq!(
+        body(Operation::Change),
+        json!({"licences": {"limit": 50}, "contact": {"phone_number": "+1"}})
+    );
+    let theirs =
+        br#"{"tenant": {"licences": {"limit": 1, "other": 2}, "contact": {"phone_number": "+2"}}}"#;
+    for (operation, seats) in [(Operation::Get, 2), (Operation::Change, 1)] {
+        let read = dialect
+            .tenant(operation, "mail-pro", theirs)
+            .unwrap()
+            .unwrap();
+        assert_eq!(read["limits"], json!({"seats": seats}));
+        assert_eq!(read["parameters"], json!({"phone": "+2"}));
+        assert_eq!(read["sensitive"], json!(["phone_number", "phone"]));
     }
 }
