@@ -131,6 +131,7 @@ fn grant(
         client_id: oauth2.client_id.clone(),
         client_secret,
         scopes: oauth2.scopes.clone(),
+        audience: oauth2.audience.clone(),
         in_body: oauth2.client_authentication == ClientAuthentication::Body,
     })
 }

@@ -89,6 +89,7 @@ fn grant(url: &str) -> Grant {
         client_id: "me:you".into(),
         client_secret: "p:ss w%rd+é".into(),
         scopes: vec!["read".into(), "write&all".into()],
+        audience: None,
         in_body: false,
     }
 }
@@ -138,6 +139,7 @@ async fn a_token_is_asked_for_as_the_rfc_says() {
     let body = Grant {
         in_body: true,
         scopes: Vec::new(),
+        audience: Some("https://tenants.example/?v=1&x".into()),
         ..grant(&format!("{}/token", server.url))
     };
     let by_body = client(&server.url, body);
@@ -167,7 +169,8 @@ async fn a_token_is_asked_for_as_the_rfc_says() {
     assert!(!seen[3].contains("authorization"), "{}", seen[3]);
     assert_eq!(
         form(3),
-        "grant_type=client_credentials&client_id=me%3Ayou&client_secret=p%3Ass+w%25rd%2B%C3%A9"
+        "grant_type=client_credentials&audience=https%3A%2F%2Ftenants.example%2F%3Fv%3D1%26x\
+         &client_id=me%3Ayou&client_secret=p%3Ass+w%25rd%2B%C3%A9"
     );
     for n in [1, 2, 4] {
         assert!(

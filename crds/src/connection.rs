@@ -192,6 +192,11 @@ pub struct OAuth2Auth {
         )
     )]
     pub scopes: Vec<String>,
+    /// The API the token is for, where the token endpoint serves several and asks which (the form
+    /// field audience, as Auth0 has it). Left out: it is not sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024))]
+    pub audience: Option<String>,
     /// How id and secret are shown to the token endpoint. Basic (default): in the Authorization
     /// header, as the RFC prefers. Body: in the form, for endpoints that look nowhere else.
     #[serde(default)]

@@ -80,8 +80,11 @@ fn one_token_serves_every_subscription_of_a_connection() {
         .unwrap();
     assert_eq!(token.body(), &json!({"grant_type": "client_credentials"}));
 
-    // With scopes, and with the secret in the form.
-    let more = json!({"scopes": ["tenants:read", "tenants:write"], "clientAuthentication": "Body"});
+    // With scopes and an audience, and with the secret in the form.
+    let more = json!({
+        "scopes": ["tenants:read", "tenants:write"], "audience": "https://tenants.example/",
+        "clientAuthentication": "Body",
+    });
     world.apply(&objects::all(&[
         connection("other", &world.vendor, more, json!({})),
         objects::subscription("desk", json!({"connectionRef": {"name": "other"}})),
@@ -96,6 +99,7 @@ fn one_token_serves_every_subscription_of_a_connection() {
         token.body(),
         &json!({
             "grant_type": "client_credentials", "scope": "tenants:read tenants:write",
+            "audience": "https://tenants.example/",
             "client_id": CLIENT, "client_secret": "(redacted)",
         })
     );

@@ -48,6 +48,8 @@ pub struct Grant {
     pub client_secret: SecretString,
     /// What the token is to be good for.
     pub scopes: Vec<String>,
+    /// The API it is for, where the endpoint asks which.
+    pub audience: Option<String>,
     /// Show id and secret in the form and not in a header.
     pub in_body: bool,
 }
@@ -119,6 +121,9 @@ impl Tokens {
         form.append_pair("grant_type", "client_credentials");
         if !grant.scopes.is_empty() {
             form.append_pair("scope", &grant.scopes.join(" "));
+        }
+        if let Some(audience) = &grant.audience {
+            form.append_pair("audience", audience);
         }
         // As RFC 6749, 2.3.1 has it: encoded as in a form first.
         let encoded =
