@@ -268,8 +268,7 @@ async fn call(ctx: &Context, scope: &Scope, seen: &mut Seen, step: &Step) -> Res
         Operation::Enable => client.enable(&tenant, order).await,
         Operation::Delete => client.delete(&tenant, order).await,
     };
-    let metrics = &ctx.metrics;
-    let mut answer = usable.link.call(operation, metrics, send(operation)).await;
+    let mut answer = usable.link.call(send(operation)).await;
     if let (Some(product), Ok(answer)) = (usable.product(&seen.object.spec.product), &mut answer) {
         for tenant in answer.said.tenants() {
             product::sort(product, tenant);

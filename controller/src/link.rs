@@ -5,12 +5,9 @@ use std::{
     collections::HashMap,
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
 };
 
-use fulfillment_crds::{
-    IdentityMode, Product, Reason, Subscription, VendorConnectionSpec, annotations, finalizers,
-};
+use fulfillment_crds::{IdentityMode, Product, Reason, Subscription, annotations, finalizers};
 use tokio::sync::{OwnedRwLockReadGuard, RwLock, mpsc};
 
 use crate::{
@@ -21,12 +18,10 @@ use crate::{
     inputs::not_ready,
     kinds::{Connection, ConnectionKey},
     kubernetes::{Cluster, KubeError},
-    metrics::Metrics,
+    metrics::Meter,
     vendor::deletes::Deletes,
     vendor::vanish::Vanished,
-    vendor::{
-        Answer, Class, Operation, VendorClient, VendorError, budget::Budget, client::Settings,
-    },
+    vendor::{Answer, Class, VendorClient, VendorError, budget::Budget, client::Settings},
 };
 
 /// What the last call through a connection said of it.
@@ -159,26 +154,16 @@ impl Link {
         lock(&self.health).clone()
     }
 
-    /// Makes one call: counted, timed, and heard by the connection's status.
+    /// Makes one call, which the connection's status hears of.
     ///
     /// # Errors
     ///
     /// The call's own.
     pub async fn call(
         &self,
-        operation: Operation,
-        metrics: &Metrics,
         call: impl Future<Output = Result<Answer, VendorError>>,
     ) -> Result<Answer, VendorError> {
-        let began = Instant::now();
         let answer = call.await;
-        let code = match &answer {
-            Ok(_) => "ok".to_owned(),
-            Err(error) => error
-                .status
-                .map_or_else(|| "none".into(), |status| status.to_string()),
-        };
-        metrics.called(&self.key.label(), operation.as_str(), code, began.elapsed());
         let health = match &answer {
             Ok(_) => Health::Answers,
             Err(error) => match error.class {
@@ -416,7 +401,7 @@ async fn make(
         secrets.insert(secret.to_owned(), found);
     }
     let made = credentials::keys(spec, &secrets, &ctx.settings.addresses)
-        .and_then(|keys| client(ctx, spec, keys));
+        .and_then(|keys| client(ctx, connection, keys));
     Ok(match made {
         Ok((client, credentials)) => Ok(Made {
             client,
@@ -440,9 +425,10 @@ fn wrong(key: &ConnectionKey, secrets_namespace: &str, why: &str) -> String {
 
 fn client(
     ctx: &Context,
-    spec: &VendorConnectionSpec,
+    connection: &Connection,
     keys: Keys,
 ) -> Result<(Arc<VendorClient>, String), String> {
+    let spec = connection.spec();
     let hash = ctx.key.inputs_hash(&keys.parts).unwrap_or_default();
     let bundle = spec.tls.as_ref().and_then(|tls| tls.ca_bundle.as_deref());
     let settings = Settings {
@@ -457,6 +443,7 @@ fn client(
         dialect: spec.dialect.clone(),
         products: spec.products.clone(),
         fence: ctx.gate.fence(),
+        meter: Meter::new(Arc::clone(&ctx.metrics), connection.key().label()),
     };
     let client = VendorClient::new(&settings).map_err(|why| why.to_string())?;
     Ok((Arc::new(client), hash))

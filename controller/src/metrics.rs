@@ -1,7 +1,7 @@
 //! Metrics, all beginning with `fulfillment_`. Labels are bounded: none names a single object but
 //! the connection.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -145,19 +145,35 @@ impl Default for Metrics {
     }
 }
 
-impl Metrics {
-    /// A vendor call ended: an HTTP status, or the word for why there is none.
-    pub fn called(&self, connection: &str, operation: &'static str, code: String, took: Duration) {
-        self.calls
-            .get_or_create(&VendorCall {
-                connection: connection.into(),
-                operation,
-                code,
-            })
-            .inc();
-        self.call_seconds.observe(took.as_secs_f64());
+/// Counts the calls that are made through one connection.
+#[derive(Clone, Debug, Default)]
+pub struct Meter {
+    metrics: Arc<Metrics>,
+    connection: String,
+}
+
+impl Meter {
+    /// Counts them under this label.
+    pub fn new(metrics: Arc<Metrics>, connection: String) -> Self {
+        Self {
+            metrics,
+            connection,
+        }
     }
 
+    /// A call ended: with an HTTP status, or without an answer.
+    pub fn called(&self, operation: &'static str, status: Option<u16>, took: Duration) {
+        let call = VendorCall {
+            connection: self.connection.clone(),
+            operation,
+            code: status.map_or_else(|| "none".into(), |status| status.to_string()),
+        };
+        self.metrics.calls.get_or_create(&call).inc();
+        self.metrics.call_seconds.observe(took.as_secs_f64());
+    }
+}
+
+impl Metrics {
     /// A request was decided.
     pub fn finished(&self, request: &fulfillment_crds::Request) {
         self.requests

@@ -32,7 +32,7 @@ use crate::{
     kubernetes::{FIELD_MANAGER, KubeError, bounded},
     link::{self, Usable},
     pace,
-    vendor::{Operation, Order, Said, Tenant},
+    vendor::{Order, Said, Tenant},
 };
 
 /// The label of every tombstone.
@@ -202,7 +202,7 @@ async fn one(ctx: &Context, scope: &Scope, data: &BTreeMap<String, String>) {
         // Nothing can be asked there.
         IdentityMode::IdempotencyKey | IdentityMode::None => return,
     }
-    for tenant in found(ctx, &usable, name).await {
+    for tenant in found(&usable, name).await {
         let held = scope.holds(&tenant.id);
         if held || !tenant.is_live() {
             continue;
@@ -221,24 +221,17 @@ async fn one(ctx: &Context, scope: &Scope, data: &BTreeMap<String, String>) {
         let _slot = usable.budget.enter().await;
         let order = Order::default();
         let delete = usable.client.delete(&tenant.id, &order);
-        let answer = usable
-            .link
-            .call(Operation::Delete, &ctx.metrics, delete)
-            .await;
-        if let Err(error) = answer {
+        if let Err(error) = usable.link.call(delete).await {
             tracing::warn!(%error, tenant = tenant.id, "it could not be deleted yet");
         }
     }
 }
 
-async fn found(ctx: &Context, usable: &Usable, name: &str) -> Vec<Tenant> {
+async fn found(usable: &Usable, name: &str) -> Vec<Tenant> {
     let _slot = usable.budget.enter().await;
     let order = Order::default();
     let look = usable.client.lookup(name, &order);
-    let answer = usable
-        .link
-        .call(Operation::Lookup, &ctx.metrics, look)
-        .await;
+    let answer = usable.link.call(look).await;
     match answer.map(|answer| answer.said) {
         Ok(Said::Found(tenants)) => tenants,
         Ok(_) => Vec::new(),

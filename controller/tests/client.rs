@@ -11,6 +11,7 @@ use std::{
 
 use fulfillment_crds::LimitValue;
 use fulfillment_operator::lease::Fence;
+use fulfillment_operator::metrics::Meter;
 use fulfillment_operator::vendor::{
     Answer, Class, Credentials, Effect, Order, Said, VendorClient, VendorError, client::Settings,
     guard::AddressPolicy,
@@ -120,6 +121,7 @@ fn settings(url: &str, credentials: Credentials, fresh_creates: bool) -> Setting
         dialect: None,
         products: Vec::new(),
         fence: Fence::open(),
+        meter: Meter::default(),
     }
 }
 
@@ -602,6 +604,7 @@ async fn addresses_are_checked_before_the_connect() {
             dialect: None,
             products: Vec::new(),
             fence: Fence::open(),
+            meter: Meter::default(),
         })
     };
     let _ = rustls::crypto::ring::default_provider().install_default();

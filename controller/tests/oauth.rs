@@ -11,6 +11,7 @@ use std::{
 
 use fulfillment_operator::{
     lease::Fence,
+    metrics::{Meter, Metrics},
     vendor::{
         Class, Credentials, Effect, Order, VendorClient, VendorError,
         client::{Settings, checked_url},
@@ -95,8 +96,16 @@ fn grant(url: &str) -> Grant {
 }
 
 fn client(vendor: &str, grant: Grant) -> VendorClient {
+    with(&settings(vendor, grant))
+}
+
+fn with(settings: &Settings) -> VendorClient {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    VendorClient::new(&Settings {
+    VendorClient::new(settings).unwrap()
+}
+
+fn settings(vendor: &str, grant: Grant) -> Settings {
+    Settings {
         url: vendor.into(),
         credentials: Credentials::OAuth2(grant),
         ca: None,
@@ -111,8 +120,8 @@ fn client(vendor: &str, grant: Grant) -> VendorClient {
         dialect: None,
         products: Vec::new(),
         fence: Fence::open(),
-    })
-    .unwrap()
+        meter: Meter::default(),
+    }
 }
 
 fn client_of(server: &Server) -> VendorClient {
@@ -433,21 +442,10 @@ async fn an_endpoint_is_held_to_the_rules_of_a_vendor() {
     // A name that leads to one is refused when it is resolved.
     let port = elsewhere.url.rsplit(':').next().unwrap();
     let url = format!("https://localhost:{port}/token");
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = VendorClient::new(&Settings {
-        url: "https://vendor.invalid".into(),
-        credentials: Credentials::OAuth2(grant(&url)),
-        ca: None,
-        certificate: None,
-        connect_timeout: Duration::from_secs(1),
-        request_timeout: Duration::from_secs(3),
+    let client = with(&Settings {
         addresses: strict,
-        fresh_creates: false,
-        dialect: None,
-        products: Vec::new(),
-        fence: Fence::open(),
-    })
-    .unwrap();
+        ..settings("https://vendor.invalid", grant(&url))
+    });
     let error = client.create(&Order::default(), soon()).await.unwrap_err();
     assert!(error.message.contains("loopback"), "{error:?}");
     assert!(error.message.contains("token endpoint"), "{error:?}");
@@ -467,4 +465,67 @@ async fn a_create_whose_token_came_too_late_is_not_sent() {
         .await;
     assert_eq!(late.unwrap_err().effect, Effect::None);
     assert_eq!(server.seen().len(), server.tokens());
+}
+
+#[tokio::test]
+async fn every_call_is_counted_as_what_it_is() {
+    let server = Server::start(|request| match request.split(' ').next() {
+        _ if is_token(request) => token("t0ken"),
+        _ if request.starts_with("GET /operations/") => {
+            http("200 OK", "", r#"{"request":{"status":"approved"}}"#)
+        }
+        Some("PUT") => http("503 Service Unavailable", "", ""),
+        _ => http("200 OK", "", TENANT),
+    })
+    .await;
+    let dialect = serde_json::json!({
+        "poll": {"path": "/operations/{operation}"},
+        "change": {"headers": {"If-Match": "string(current.status)"}},
+    });
+    let metrics = Arc::new(Metrics::default());
+    let counted = || {
+        let text = metrics.text().unwrap();
+        let lines = text.lines().filter_map(|line| {
+            let line =
+                line.strip_prefix("fulfillment_vendor_requests_total{connection=\"acme\",")?;
+            Some(line.replace('"', ""))
+        });
+        let mut lines: Vec<String> = lines.collect();
+        lines.sort();
+        lines
+    };
+    let mut settings = settings(&server.url, grant(&format!("{}/token", server.url)));
+    settings.dialect = Some(serde_json::from_value(dialect).unwrap());
+    settings.meter = Meter::new(Arc::clone(&metrics), "acme".into());
+    let client = with(&settings);
+    let order = Order::default();
+    client.poll("t-1", "op-1", &order).await.unwrap();
+    client.change("t-1", &order, false).await.unwrap_err();
+    client.create(&order, Instant::now()).await.unwrap_err();
+    assert_eq!(
+        counted(),
+        [
+            "operation=change,code=503} 1",
+            // Once the operation is done, and before the change.
+            "operation=get,code=200} 2",
+            "operation=poll,code=200} 1",
+            "operation=token,code=200} 1",
+        ],
+        "what is not sent is no call"
+    );
+    assert_eq!(server.seen().len(), 5);
+
+    // Nobody there, and a client that is not let in.
+    settings.url = "http://127.0.0.1:1".into();
+    with(&settings).delete("t-1", &order).await.unwrap_err();
+    settings.credentials = Credentials::OAuth2(grant(&format!("{}/token", settings.url)));
+    with(&settings).delete("t-1", &order).await.unwrap_err();
+    let lines = counted();
+    for line in [
+        "operation=delete,code=none} 1",
+        "operation=token,code=200} 2",
+        "operation=token,code=none} 1",
+    ] {
+        assert!(lines.contains(&line.to_owned()), "{line}: {lines:?}");
+    }
 }

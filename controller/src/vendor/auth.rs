@@ -5,6 +5,8 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::metrics::Meter;
+
 use super::{
     VendorError,
     client::Unusable,
@@ -43,12 +45,20 @@ pub(super) struct Shown {
 }
 
 impl Auth {
-    /// `http` is what the token endpoint is asked with.
-    pub(super) fn new(credentials: &Credentials, http: &reqwest::Client) -> Result<Self, Unusable> {
+    /// `http` is what the token endpoint is asked with, and `meter` counts how often.
+    pub(super) fn new(
+        credentials: &Credentials,
+        http: &reqwest::Client,
+        meter: &Meter,
+    ) -> Result<Self, Unusable> {
         let (name, text, secrets) = match credentials {
             Credentials::None => return Ok(Self::Fixed(Shown::default())),
             Credentials::OAuth2(grant) => {
-                return Ok(Self::Tokens(Arc::new(Tokens::new(grant, http.clone())?)));
+                return Ok(Self::Tokens(Arc::new(Tokens::new(
+                    grant,
+                    http.clone(),
+                    meter.clone(),
+                )?)));
             }
             Credentials::Bearer(token) => (
                 header::AUTHORIZATION,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use url::{Host, Url};
 
-use crate::lease::Fence;
+use crate::{lease::Fence, metrics::Meter};
 
 use super::{
     Answer, Class, Credentials, Effect, FulfillmentStatus, Operation, Order, Said, Tenant,
@@ -19,7 +19,7 @@ use super::{
     error::classify,
     guard::{AddressPolicy, GuardedResolver},
     text::Secrets,
-    transfer::{Raw, content_type, garbage, local, receive, retry_after, transport},
+    transfer::{Raw, content_type, exchange, garbage, local, retry_after},
     wire,
 };
 
@@ -54,6 +54,8 @@ pub struct Settings {
     pub products: Vec<fulfillment_crds::Product>,
     /// Whether this process may act: asked right before each call is sent.
     pub fence: Fence,
+    /// Counts the calls.
+    pub meter: Meter,
 }
 
 /// Why a connection's settings cannot be used. The message names the field and the remedy.
@@ -76,6 +78,7 @@ pub struct VendorClient {
     auth: Auth,
     dialect: Dialect,
     fence: Fence,
+    meter: Meter,
 }
 
 impl VendorClient {
@@ -119,7 +122,7 @@ impl VendorClient {
                 .map_err(|e| Unusable(format!("the connection cannot be used: {}", chain(&e))))
         };
         let http = build(false)?;
-        let auth = Auth::new(&settings.credentials, &http)?;
+        let auth = Auth::new(&settings.credentials, &http, &settings.meter)?;
         let creates = if settings.fresh_creates {
             build(true)?
         } else {
@@ -133,6 +136,7 @@ impl VendorClient {
             dialect: Dialect::new(settings.dialect.as_ref(), &settings.products)
                 .map_err(Unusable)?,
             fence: settings.fence.clone(),
+            meter: settings.meter.clone(),
         })
     }
 
@@ -339,13 +343,14 @@ impl VendorClient {
         let again = request.try_clone();
         let shown = self.auth.show().await?;
         let secrets = shown.secrets(&order.secrets);
-        let raw = self.send_once(request, &shown, deadline, &secrets).await?;
+        let once = (ask.operation, deadline);
+        let raw = self.send_once(request, &shown, once, &secrets).await?;
         if raw.status == StatusCode::UNAUTHORIZED
             && let Some(again) = again
             && let Some(newer) = self.auth.renewed(&shown).await?
         {
             let secrets = newer.secrets_with(&shown, &order.secrets);
-            let raw = self.send_once(again, &newer, deadline, &secrets).await?;
+            let raw = self.send_once(again, &newer, once, &secrets).await?;
             return Ok((raw, secrets));
         }
         Ok((raw, secrets))
@@ -355,7 +360,7 @@ impl VendorClient {
         &self,
         mut request: reqwest::RequestBuilder,
         shown: &Shown,
-        deadline: Option<Instant>,
+        (operation, deadline): (Operation, Option<Instant>),
         secrets: &Secrets,
     ) -> Result<Raw, VendorError> {
         if let Some((name, value)) = &shown.header {
@@ -372,10 +377,10 @@ impl VendorClient {
                 "this replica does not lead any more: nothing was sent",
             ));
         }
-        let response = request.send().await;
-        let response = response.map_err(|e| transport(&e, VENDOR, secrets))?;
-        shown.answered(response.status());
-        receive(response, VENDOR, secrets).await
+        let counted = (operation.as_str(), &self.meter);
+        let raw = exchange(request, counted, VENDOR, secrets).await?;
+        shown.answered(raw.status);
+        Ok(raw)
     }
 
     /// What an answer means, for every operation but the conflict of a create.

@@ -15,13 +15,15 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use url::{Url, form_urlencoded};
 
+use crate::metrics::Meter;
+
 use super::{
     Class, Effect, VendorError,
     auth::sensitive,
     client::Unusable,
     error::classify,
     text::{SHOWN, Secrets},
-    transfer::{Raw, receive, retry_after, transport},
+    transfer::{Raw, exchange, retry_after},
 };
 
 /// How long a token is taken to be good where its endpoint does not say. A token that ends sooner is
@@ -34,6 +36,8 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 const YOUNG: Duration = Duration::from_secs(30);
 /// How soon after a failed fetch the endpoint is asked again: whoever comes in between waits.
 const STANDS: Duration = Duration::from_secs(1);
+/// The calls to token endpoints, in metrics.
+const OPERATION: &str = "token";
 /// As much of a token endpoint's URL as a message shows, in characters.
 const NAMED: usize = 100;
 
@@ -87,6 +91,7 @@ impl Token {
 #[derive(Debug)]
 pub(super) struct Tokens {
     http: reqwest::Client,
+    meter: Meter,
     url: Url,
     /// The endpoint as messages name it: no query, and not too long.
     name: String,
@@ -115,7 +120,11 @@ struct Failure {
 }
 
 impl Tokens {
-    pub(super) fn new(grant: &Grant, http: reqwest::Client) -> Result<Self, Unusable> {
+    pub(super) fn new(
+        grant: &Grant,
+        http: reqwest::Client,
+        meter: Meter,
+    ) -> Result<Self, Unusable> {
         let (id, secret) = (&grant.client_id, grant.client_secret.expose_secret());
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "client_credentials");
@@ -147,6 +156,7 @@ impl Tokens {
         shown.set_query(None);
         Ok(Self {
             http,
+            meter,
             url: grant.url.clone(),
             name: Secrets::default().clean(shown.as_str(), NAMED),
             form: form.finish().into(),
@@ -256,11 +266,7 @@ impl Tokens {
         let who = format!("the token endpoint {}", self.name);
         // Its life began before we heard of it.
         let fetched = Instant::now();
-        let sent = request.send().await;
-        let raw = match sent {
-            Ok(response) => receive(response, &who, &secrets).await,
-            Err(error) => Err(transport(&error, &who, &secrets)),
-        };
+        let raw = exchange(request, (OPERATION, &self.meter), &who, &secrets).await;
         let raw = raw.map_err(nothing_happened)?;
         let answer = serde_json::from_slice(&raw.body).unwrap_or_default();
         given(&answer, fetched)

@@ -1,11 +1,16 @@
 //! One call on its way, to the vendor or to its token endpoint: the answer as it came, bounded in size
 //! and in what it can make us wait, and what it means where none came.
 
-use std::{error::Error as _, time::Duration};
+use std::{
+    error::Error as _,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderMap, StatusCode, header};
 use k8s_openapi::jiff::fmt::rfc2822;
 use rustls::AlertDescription;
+
+use crate::metrics::Meter;
 
 use super::{
     Class, Effect, VendorError,
@@ -25,8 +30,28 @@ pub(super) struct Raw {
     pub(super) body: Vec<u8>,
 }
 
-/// Reads an answer's body, up to a limit. `who` answers, as messages name it.
-pub(super) async fn receive(
+/// Makes one call and counts it. `who` answers, as messages name it.
+pub(super) async fn exchange(
+    request: reqwest::RequestBuilder,
+    (operation, meter): (&'static str, &Meter),
+    who: &str,
+    secrets: &Secrets,
+) -> Result<Raw, VendorError> {
+    let began = Instant::now();
+    let answer = match request.send().await {
+        Ok(response) => receive(response, who, secrets).await,
+        Err(error) => Err(transport(&error, who, secrets)),
+    };
+    let status = match &answer {
+        Ok(raw) => Some(raw.status.as_u16()),
+        Err(error) => error.status,
+    };
+    meter.called(operation, status, began.elapsed());
+    answer
+}
+
+/// Reads an answer's body, up to a limit.
+async fn receive(
     mut response: reqwest::Response,
     who: &str,
     secrets: &Secrets,
@@ -93,7 +118,7 @@ pub(super) fn local(message: &str) -> VendorError {
 
 /// A call that failed on the way. Name, connection and TLS failures come before the first byte of
 /// the request. `who` did not answer, as messages name it.
-pub(super) fn transport(error: &reqwest::Error, who: &str, secrets: &Secrets) -> VendorError {
+fn transport(error: &reqwest::Error, who: &str, secrets: &Secrets) -> VendorError {
     if let Some(alert) = refused_certificate(error) {
         let what = if alert == AlertDescription::CertificateRequired {
             format!("{who} asks for a client certificate: name one in tls.clientCertificateRef")
