@@ -1,7 +1,7 @@
 //! Callbacks: a hint that what is pending is decided, from whoever can prove to be the vendor.
 
 use e2e::{
-    SOON, World, http,
+    Builder, SOON, World, http,
     objects::{secret, standing},
     ports::free_port,
     vendor::operations,
@@ -9,18 +9,28 @@ use e2e::{
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-const KEY: &str = "whsec_Y2FuYXJ5LWNhbGxiYWNrLWtleQ==";
+pub(crate) const KEY: &str = "whsec_Y2FuYXJ5LWNhbGxiYWNrLWtleQ==";
 
 /// A vendor that decides by hand and is asked every five minutes; it calls back as `proof` says, with
 /// `key`. `secrets` is what the connection's callback Secret holds, if there is one.
 fn world(proof: &str, key: &str, secrets: Option<&str>) -> (World, String) {
+    world_of(World::builder(), proof, key, secrets)
+}
+
+/// The same of a world that is otherwise as `builder` says.
+pub(crate) fn world_of(
+    builder: Builder,
+    proof: &str,
+    key: &str,
+    secrets: Option<&str>,
+) -> (World, String) {
     let base = format!("http://127.0.0.1:{}", free_port());
     let callback = match secrets {
         Some(_) => json!({"secretRef": {"name": "acme-callback", "key": "key"}}),
         None => json!({}),
     };
     let address = base.trim_start_matches("http://");
-    let world = World::builder()
+    let world = builder
         .operator_arg(&format!("--callback-addr={address}"))
         .operator_arg(&format!("--callback-url={base}/"))
         .vendor_arg(&format!("--callback-secret={key}"))
@@ -38,7 +48,7 @@ fn world(proof: &str, key: &str, secrets: Option<&str>) -> (World, String) {
 }
 
 /// Purchases and waits until the vendor has it.
-fn pending(world: &World, name: &str) -> Value {
+pub(crate) fn pending(world: &World, name: &str) -> Value {
     world.subscribe(name, json!({}));
     world.until("it is pending", "Subscription", name, |object| {
         object["status"]["request"]["status"] == "Pending"
@@ -147,40 +157,6 @@ fn what_is_not_the_vendors_changes_nothing() {
     world.apply(&secret("acme-callback", &[("key", "another-key")]));
     let mail = world.ready("mail");
     assert_eq!(standing(&mail, "Approved"), "True Approved");
-}
-
-#[test]
-fn a_flood_is_refused_without_a_write_and_the_genuine_one_passes() {
-    let (world, base) = world("standard-webhooks", KEY, Some(KEY));
-    let mail = pending(&world, "mail");
-    let tenant = mail["status"]["tenantId"].as_str().unwrap_or_default();
-    let wrong = format!(
-        "{base}/callbacks/{}/mail/{}",
-        world.namespace(),
-        "b".repeat(26)
-    );
-    let mut told = 0;
-    let answers: Vec<u16> = (0..120)
-        .map(|nth| {
-            if nth == 60 {
-                let now = world.sub("mail");
-                told = usize::from(
-                    now["metadata"]["resourceVersion"] == mail["metadata"]["resourceVersion"],
-                );
-                world.vendor.approve(tenant);
-            }
-            http::post(&wrong, &[], "{}").0
-        })
-        .collect();
-    assert_eq!(told, 1, "a refused callback was written");
-    assert!(
-        answers.iter().all(|status| [404, 429].contains(status)),
-        "{answers:?}"
-    );
-    let mail = world.ready("mail");
-    assert_eq!(standing(&mail, "Ready"), "True Active");
-    // Where the hint's write takes long, the vendor says it twice.
-    assert_eq!(operations(&world.vendor.calls())[..2], ["create", "get"]);
 }
 
 /// Purchases, waits until the vendor was asked so many times, and says how long the shortest wait

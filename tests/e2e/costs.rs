@@ -39,7 +39,7 @@ fn quiet_world(builder: Builder) -> World {
 }
 
 /// Waits until nothing has been written for a second.
-fn settle(world: &World) {
+pub(crate) fn settle(world: &World) {
     let second = Duration::from_secs(1);
     world.eventually("nothing is written for a second", e2e::SOON, || {
         let meter = Meter::start(world);

@@ -14,6 +14,7 @@ mod drift;
 mod election;
 mod examples;
 mod faults;
+mod flood;
 mod gitops;
 mod guards;
 mod hazards;

@@ -45,6 +45,7 @@
 mod api;
 pub mod binaries;
 pub mod costs;
+pub mod flood;
 pub mod history;
 pub mod http;
 pub mod kstatus;

@@ -12,8 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use axum::response::{IntoResponse, Response};
 use fulfillment_crds::{KeyRef, Subscription};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use secrecy::SecretString;
 
@@ -36,7 +37,35 @@ const HINTS: f64 = 5.0;
 const DURABLE: Duration = Duration::from_millis(900);
 
 /// What a callback is answered with.
-pub type Verdict = (StatusCode, &'static str);
+#[derive(Clone, Copy, Debug)]
+pub struct Verdict {
+    status: StatusCode,
+    why: &'static str,
+    /// A refusal is the last word on its connection.
+    refused: bool,
+}
+
+impl Verdict {
+    /// An answer to who is known.
+    const fn new(status: StatusCode, why: &'static str) -> Self {
+        Self {
+            status,
+            why,
+            refused: false,
+        }
+    }
+}
+
+impl IntoResponse for Verdict {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.why).into_response();
+        if self.refused {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        response
+    }
+}
 
 /// Namespace, Secret and key.
 type Place = (String, String, String);
@@ -83,6 +112,13 @@ impl Bucket {
         }
         taken
     }
+}
+
+/// What is to be sent again.
+const AGAIN: &str = "try again\n";
+
+fn later(why: &'static str) -> Verdict {
+    Verdict::new(StatusCode::SERVICE_UNAVAILABLE, why)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -132,11 +168,22 @@ impl Callbacks {
     /// Refuses; beyond the limit without a word.
     fn refuse(&self, status: StatusCode, why: &'static str) -> Verdict {
         self.metrics.callback("refused");
-        if lock(&self.refusals).take(REFUSALS, REFUSALS) {
+        let told = lock(&self.refusals).take(REFUSALS, REFUSALS);
+        let (status, why) = if told {
             (status, why)
         } else {
             (StatusCode::TOO_MANY_REQUESTS, "")
+        };
+        Verdict {
+            status,
+            why,
+            refused: true,
         }
+    }
+
+    /// Refuses what is for none of the Subscriptions.
+    fn nobody(&self) -> Verdict {
+        self.refuse(StatusCode::NOT_FOUND, "there is no such callback\n")
     }
 
     /// Verifies a callback whose URL is right, and makes its hint durable.
@@ -159,39 +206,38 @@ impl Callbacks {
         if let Some(secret) = &callback.secret_ref {
             let secret = match self.secret(scope, scope.secrets_of(&key), secret).await {
                 Ok(Some(secret)) => secret,
-                Ok(None) => {
-                    return (
-                        StatusCode::SERVICE_UNAVAILABLE,
-                        "the callback secret is missing\n",
-                    );
-                }
-                Err(_) => return (StatusCode::SERVICE_UNAVAILABLE, "try again\n"),
+                Ok(None) => return later("the callback secret is missing\n"),
+                Err(_) => return later(AGAIN),
             };
             let now = pace::now().as_second();
             if let Err(lacking) = proof::verify(&secret, headers, body, now) {
-                tracing::warn!(namespace, name = object.name_any(), %lacking, "callback refused");
-                return self.refuse(
+                let verdict = self.refuse(
                     StatusCode::UNAUTHORIZED,
                     "the callback is not proved to be the vendor's\n",
                 );
+                // No more lines than answers that say why.
+                if verdict.status == StatusCode::UNAUTHORIZED {
+                    tracing::warn!(namespace, name = object.name_any(), %lacking, "callback refused");
+                }
+                return verdict;
             }
         }
         let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
         if !self.may_hint(&uid) {
-            return (
-                StatusCode::TOO_MANY_REQUESTS,
-                "one callback a second is enough\n",
-            );
+            let (status, why) = (StatusCode::TOO_MANY_REQUESTS, "one a second is enough\n");
+            return Verdict::new(status, why);
         }
         let value = format!("{}", pace::instant());
         let write = self.cluster.hint(&namespace, &name, &uid, &value);
         match tokio::time::timeout(DURABLE, write).await {
             Ok(Ok(())) => {
                 self.metrics.callback("taken");
-                (StatusCode::NO_CONTENT, "")
+                Verdict::new(StatusCode::NO_CONTENT, "")
             }
-            Ok(Err(KubeError::Gone)) => (StatusCode::GONE, "the subscription is gone\n"),
-            Ok(Err(_)) | Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "try again\n"),
+            Ok(Err(KubeError::Gone)) => {
+                Verdict::new(StatusCode::GONE, "the subscription is gone\n")
+            }
+            Ok(Err(_)) | Err(_) => later(AGAIN),
         }
     }
 
