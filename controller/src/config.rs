@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
 use crate::{lease::Timings, vendor::guard::AddressPolicy};
@@ -12,6 +12,10 @@ use crate::{lease::Timings, vendor::guard::AddressPolicy};
 #[derive(Clone, Debug, Parser)]
 #[command(name = "fulfillment-operator", version)]
 pub struct Args {
+    /// What to do instead of running the operator.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// A namespace to watch; repeat it for more. Default: all. With it ClusterVendorConnections are
     /// not used.
     #[arg(
@@ -64,12 +68,13 @@ pub struct Args {
     #[arg(
         long = "allow-vendor-network",
         env = "FULFILLMENT_ALLOW_VENDOR_NETWORK",
-        value_delimiter = ','
+        value_delimiter = ',',
+        global = true
     )]
     pub allow_vendor_networks: Vec<IpNet>,
 
     /// Allow plain http and any address for vendors. For development only.
-    #[arg(long, env = "FULFILLMENT_ALLOW_INSECURE_VENDOR_URLS")]
+    #[arg(long, env = "FULFILLMENT_ALLOW_INSECURE_VENDOR_URLS", global = true)]
     pub allow_insecure_vendor_urls: bool,
 
     /// After this time no earlier create can still take effect at a vendor.
@@ -108,6 +113,58 @@ pub struct Args {
     /// How logs are written.
     #[arg(long, env = "FULFILLMENT_LOG_ENCODING", value_enum, default_value_t = LogEncoding::Json)]
     pub log_encoding: LogEncoding,
+}
+
+/// What can be done instead of running the operator.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Checks what a vendor's API can be relied on for, with throw-away tenants: exit code 0 where it
+    /// conforms, 1 where it does not, 2 where the input is wrong.
+    CheckVendor(CheckArgs),
+}
+
+/// What `check-vendor` is started with.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CheckArgs {
+    /// A YAML file with the connection, its Secrets, and a Subscription to order like; - reads
+    /// standard input.
+    #[arg(short, long = "filename", value_name = "FILE")]
+    pub file: String,
+
+    /// The product to order, where no Subscription says it, or in its place.
+    #[arg(long)]
+    pub product: Option<String>,
+
+    /// A limit to order, as name=value; repeat it for more.
+    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = limit)]
+    pub limits: Vec<(String, String)>,
+
+    /// How the report is written.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+
+    /// How long a read may lag behind before what it shows counts as wrong.
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    pub patience: Duration,
+
+    /// How long the vendor may take to decide one request.
+    #[arg(long, default_value = "2m", value_parser = duration)]
+    pub decision: Duration,
+
+    /// How many calls may be made, those of the clean-up aside.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_calls: u32,
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
+    /// JUnit's XML.
+    Junit,
 }
 
 /// How logs are written.
@@ -199,6 +256,16 @@ fn base_url(text: &str) -> Result<String, String> {
         Err(format!(
             "{text} is no base URL: write https://fulfillment.example"
         ))
+    }
+}
+
+/// `seats=5`.
+fn limit(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+            Ok((name.into(), value.into()))
+        }
+        Some(_) | None => Err(format!("{text} is no limit: write seats=5")),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use fulfillment_crds::{KeyRef, Parameter, Reason};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use secrecy::SecretString;
 
 use crate::{
@@ -41,46 +41,61 @@ pub async fn resolve(
     namespace: &str,
     parameters: &[Parameter],
 ) -> Result<Result<Inputs, Trouble>, KubeError> {
+    let mut found = BTreeMap::new();
+    for parameter in parameters {
+        let Some(source) = &parameter.value_from else {
+            continue;
+        };
+        let value = match (&source.secret_key_ref, &source.config_map_key_ref) {
+            (Some(key), _) => {
+                let secret = cluster.secret(namespace, &key.name).await?;
+                secret_key(secret.as_ref(), key)
+            }
+            (None, Some(key)) => {
+                let map = cluster.config_map(namespace, &key.name).await?;
+                config_key(map.as_ref(), key)
+            }
+            (None, None) => continue,
+        };
+        found.insert(parameter.name.as_str(), value);
+    }
+    let look = |parameter: &Parameter| found.remove(parameter.name.as_str());
+    Ok(gather(parameters, look).map_err(not_ready))
+}
+
+/// The values of all parameters; `look` finds the value of one that is kept elsewhere.
+///
+/// # Errors
+///
+/// Names the parameter that has no value, and says why.
+pub fn gather(
+    parameters: &[Parameter],
+    mut look: impl FnMut(&Parameter) -> Option<Result<SecretString, String>>,
+) -> Result<Inputs, String> {
     let mut inputs = Inputs::default();
     for parameter in parameters {
+        let name = &parameter.name;
         if let Some(parts) = &parameter.structured_value {
             let text = serde_json::json!(parts).to_string();
-            inputs.structured.insert(parameter.name.clone());
-            inputs
-                .values
-                .insert(parameter.name.clone(), SecretString::from(text));
+            inputs.structured.insert(name.clone());
+            inputs.values.insert(name.clone(), SecretString::from(text));
             continue;
         }
-        let found = match (&parameter.value, &parameter.value_from) {
+        let value = match (&parameter.value, &parameter.value_from) {
             (Some(value), _) => Ok(SecretString::from(value.as_str())),
-            (None, Some(source)) => match (&source.secret_key_ref, &source.config_map_key_ref) {
-                (Some(key), _) => {
-                    let secret = cluster.secret(namespace, &key.name).await?;
-                    secret_key(secret.as_ref(), key)
-                }
-                (None, Some(key)) => config_key(cluster, namespace, key).await?,
-                (None, None) => Err("valueFrom names neither a Secret nor a ConfigMap".into()),
-            },
+            (None, Some(_)) => look(parameter)
+                .unwrap_or_else(|| Err("valueFrom names neither a Secret nor a ConfigMap".into())),
             (None, None) => Err("it has neither value, structuredValue nor valueFrom".into()),
         };
-        match found {
-            Ok(value) => {
-                let kept_secret = parameter
-                    .value_from
-                    .as_ref()
-                    .is_some_and(|from| from.secret_key_ref.is_some());
-                inputs.secrets.extend(kept_secret.then(|| value.clone()));
-                inputs.values.insert(parameter.name.clone(), value);
-            }
-            Err(why) => {
-                return Ok(Err(not_ready(format!(
-                    "parameter {}: {why}",
-                    parameter.name
-                ))));
-            }
-        }
+        let value = value.map_err(|why| format!("parameter {name}: {why}"))?;
+        let kept_secret = parameter
+            .value_from
+            .as_ref()
+            .is_some_and(|from| from.secret_key_ref.is_some());
+        inputs.secrets.extend(kept_secret.then(|| value.clone()));
+        inputs.values.insert(name.clone(), value);
     }
-    Ok(Ok(inputs))
+    Ok(inputs)
 }
 
 /// A key of a Secret as text, or what is wrong.
@@ -104,18 +119,18 @@ pub fn secret_key(secret: Option<&Secret>, key: &KeyRef) -> Result<SecretString,
     }
 }
 
-async fn config_key(
-    cluster: &Cluster,
-    namespace: &str,
-    key: &KeyRef,
-) -> Result<Result<SecretString, String>, KubeError> {
-    let Some(map) = cluster.config_map(namespace, &key.name).await? else {
-        return Ok(Err(format!("ConfigMap {} does not exist", key.name)));
+/// A key of a ConfigMap, or what is wrong.
+///
+/// # Errors
+///
+/// Names the ConfigMap and the key.
+pub fn config_key(map: Option<&ConfigMap>, key: &KeyRef) -> Result<SecretString, String> {
+    let Some(map) = map else {
+        return Err(format!("ConfigMap {} does not exist", key.name));
     };
-    Ok(map
-        .data
+    map.data
         .as_ref()
         .and_then(|data| data.get(&key.key))
         .map(|text| SecretString::from(text.as_str()))
-        .ok_or_else(|| format!("ConfigMap {} has no key {}", key.name, key.key)))
+        .ok_or_else(|| format!("ConfigMap {} has no key {}", key.name, key.key))
 }

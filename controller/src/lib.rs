@@ -8,6 +8,7 @@
 pub mod act;
 pub mod admin;
 pub mod callback;
+pub mod check;
 pub mod claims;
 pub mod config;
 pub mod connection;

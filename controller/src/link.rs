@@ -18,10 +18,14 @@ use crate::{
     inputs::not_ready,
     kinds::{Connection, ConnectionKey},
     kubernetes::{Cluster, KubeError},
+    lease::Fence,
     metrics::Meter,
     vendor::deletes::Deletes,
     vendor::vanish::Vanished,
-    vendor::{Answer, Class, VendorClient, VendorError, budget::Budget, client::Settings},
+    vendor::{
+        Answer, Class, VendorClient, VendorError, budget::Budget, client::Settings,
+        guard::AddressPolicy,
+    },
 };
 
 /// What the last call through a connection said of it.
@@ -198,12 +202,7 @@ impl Link {
         {
             return Arc::clone(budget);
         }
-        let number = |n: i64| u32::try_from(n).unwrap_or(1);
-        let made = Arc::new(Budget::new(
-            number(spec.requests_per_second),
-            number(spec.burst),
-            usize::try_from(spec.max_in_flight).unwrap_or(1),
-        ));
+        let made = Arc::new(Budget::of(spec));
         *budget = Some((spec.clone(), Arc::clone(&made)));
         made
     }
@@ -430,23 +429,36 @@ fn client(
 ) -> Result<(Arc<VendorClient>, String), String> {
     let spec = connection.spec();
     let hash = ctx.key.inputs_hash(&keys.parts).unwrap_or_default();
+    let addresses = ctx.settings.addresses.clone();
+    let meter = Meter::new(Arc::clone(&ctx.metrics), connection.key().label());
+    let settings = settings(spec, keys, addresses, ctx.gate.fence(), meter);
+    let client = VendorClient::new(&settings).map_err(|why| why.to_string())?;
+    Ok((Arc::new(client), hash))
+}
+
+/// What the client of a connection is made of.
+pub fn settings(
+    spec: &VendorConnectionSpec,
+    keys: Keys,
+    addresses: AddressPolicy,
+    fence: Fence,
+    meter: Meter,
+) -> Settings {
     let bundle = spec.tls.as_ref().and_then(|tls| tls.ca_bundle.as_deref());
-    let settings = Settings {
+    Settings {
         url: spec.url.clone(),
         credentials: keys.credentials,
         ca: bundle.map(pem),
         certificate: keys.certificate,
         connect_timeout: spec.timeouts.connect.into(),
         request_timeout: spec.timeouts.request.into(),
-        addresses: ctx.settings.addresses.clone(),
+        addresses,
         fresh_creates: spec.identity.mode == IdentityMode::None,
         dialect: spec.dialect.clone(),
         products: spec.products.clone(),
-        fence: ctx.gate.fence(),
-        meter: Meter::new(Arc::clone(&ctx.metrics), connection.key().label()),
-    };
-    let client = VendorClient::new(&settings).map_err(|why| why.to_string())?;
-    Ok((Arc::new(client), hash))
+        fence,
+        meter,
+    }
 }
 
 /// PEM as it is, or in base64 as Kubernetes writes bytes.

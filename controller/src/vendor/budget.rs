@@ -36,6 +36,16 @@ impl Budget {
         }
     }
 
+    /// As a connection says.
+    pub fn of(spec: &fulfillment_crds::Budget) -> Self {
+        let number = |n: i64| u32::try_from(n).unwrap_or(1);
+        Self::new(
+            number(spec.requests_per_second),
+            number(spec.burst),
+            usize::try_from(spec.max_in_flight).unwrap_or(1),
+        )
+    }
+
     /// Waits for a slot and a token.
     pub async fn enter(&self) -> Slot {
         let permit = Arc::clone(&self.slots).acquire_owned().await.ok();

@@ -18,6 +18,7 @@ use super::{
     dialect::{Ask, Dialect},
     error::classify,
     guard::{AddressPolicy, GuardedResolver},
+    record::Record,
     text::Secrets,
     transfer::{Raw, content_type, exchange, garbage, local, retry_after},
     wire,
@@ -79,6 +80,7 @@ pub struct VendorClient {
     dialect: Dialect,
     fence: Fence,
     meter: Meter,
+    record: Option<Record>,
 }
 
 impl VendorClient {
@@ -137,7 +139,16 @@ impl VendorClient {
                 .map_err(Unusable)?,
             fence: settings.fence.clone(),
             meter: settings.meter.clone(),
+            record: None,
         })
+    }
+
+    /// The same client, which keeps what it is answered.
+    pub fn recorded(self, record: Record) -> Self {
+        Self {
+            record: Some(record),
+            ..self
+        }
     }
 
     /// `POST /tenant`, unless the deadline has passed: then it is not sent.
@@ -380,6 +391,9 @@ impl VendorClient {
         let counted = (operation.as_str(), &self.meter);
         let raw = exchange(request, counted, VENDOR, secrets).await?;
         shown.answered(raw.status);
+        if let Some(record) = &self.record {
+            record.keep(operation, &raw, secrets);
+        }
         Ok(raw)
     }
 

@@ -9,6 +9,7 @@ pub mod dialect;
 pub mod error;
 pub mod guard;
 pub mod oauth;
+pub mod record;
 pub mod text;
 mod transfer;
 pub mod vanish;
