@@ -3,6 +3,7 @@
 mod callbacks;
 mod certificates;
 mod charts;
+mod check_vendor;
 mod cluster_connection;
 mod connection;
 mod costs;

@@ -8,9 +8,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use super::stand::{Stands, stands, there};
 use crate::vendor::{
-    Answer, Class, Effect, FulfillmentStatus, Operation, Order, Said, Tenant, TenantStatus,
-    VendorClient, VendorError, budget::Budget, record::Record,
+    Answer, Class, Effect, Operation, Order, Said, Tenant, VendorClient, VendorError,
+    budget::Budget, record::Record,
 };
 
 /// The shortest and the longest wait between two reads of what is waited for.
@@ -84,6 +85,8 @@ pub(super) struct Made {
     pub(super) id: String,
     /// Known to be gone.
     pub(super) gone: bool,
+    /// It was read under its id: only then does a 404 say that it is gone.
+    pub(super) seen: bool,
 }
 
 /// What became of a request.
@@ -167,6 +170,7 @@ impl Bench {
             self.made.push(Made {
                 id: id.to_owned(),
                 gone: false,
+                seen: false,
             });
         }
     }
@@ -190,6 +194,11 @@ impl Bench {
         {
             self.ours(&tenant.id);
         }
+    }
+
+    /// Whether a tenant was ever read under its id.
+    pub(super) fn was_seen(&self, id: &str) -> bool {
+        self.made.iter().any(|made| made.id == id && made.seen)
     }
 
     /// Whether a tenant is ours.
@@ -350,6 +359,8 @@ impl Bench {
                 Ok(answer) => {
                     let tenant = there(answer.said);
                     let lacks = fits(tenant.as_ref()).err();
+                    let read = self.made.iter_mut().filter(|made| made.id == id);
+                    read.for_each(|made| made.seen |= tenant.is_some());
                     (tenant, lacks)
                 }
             };
@@ -382,79 +393,4 @@ impl Bench {
         }
         Ok(shown)
     }
-}
-
-/// Where a request stands by an answer.
-enum Stands {
-    Done,
-    Pending,
-    Ended(String),
-}
-
-/// `late`: it was pending before.
-fn stands(operation: Operation, late: bool, said: &Said) -> Stands {
-    let (tenant, accepted) = match said {
-        Said::Absent => {
-            return match operation {
-                Operation::Delete => Stands::Done,
-                // Not to be seen yet.
-                Operation::Create if late => Stands::Pending,
-                Operation::Create
-                | Operation::Get
-                | Operation::Poll
-                | Operation::Lookup
-                | Operation::Change
-                | Operation::Disable
-                | Operation::Enable => Stands::Ended("the tenant is not there any more".into()),
-            };
-        }
-        Said::Tenant(tenant) | Said::Exists(Some(tenant)) => (Some(tenant), false),
-        Said::Accepted(tenant) => (tenant.as_ref(), true),
-        Said::Done | Said::Exists(None) | Said::Found(_) => (None, false),
-    };
-    if let Some(request) = tenant.and_then(|tenant| tenant.request.as_ref()) {
-        let mut why = request.reason.clone();
-        for error in &request.parameter_errors {
-            why = format!("{why} {}: {};", error.name, error.message);
-        }
-        match request.status {
-            FulfillmentStatus::Pending => return Stands::Pending,
-            FulfillmentStatus::Inquiring => {
-                return Stands::Ended(format!(
-                    "the vendor asks for more ({}): give it as a parameter of the Subscription",
-                    why.trim()
-                ));
-            }
-            FulfillmentStatus::Failed => {
-                return Stands::Ended(format!("the vendor decided against it: {}", why.trim()));
-            }
-            // The request that is shown may be one before this.
-            FulfillmentStatus::Approved | FulfillmentStatus::Unknown if accepted && !late => {}
-            FulfillmentStatus::Approved | FulfillmentStatus::Unknown => return Stands::Done,
-        }
-    }
-    match tenant.map(|tenant| &tenant.status) {
-        Some(TenantStatus::Pending) => Stands::Pending,
-        Some(TenantStatus::Failed) => Stands::Ended("the tenant failed".into()),
-        Some(TenantStatus::Active | TenantStatus::Suspended | TenantStatus::Terminated)
-        | Some(TenantStatus::Unknown)
-        | None => {
-            if accepted {
-                Stands::Pending
-            } else {
-                Stands::Done
-            }
-        }
-    }
-}
-
-/// The tenant that a read shows, unless it is gone.
-fn there(said: Said) -> Option<Tenant> {
-    let tenant = match said {
-        Said::Tenant(tenant) | Said::Accepted(Some(tenant)) | Said::Exists(Some(tenant)) => *tenant,
-        // A success without a body: it is there, and shows nothing.
-        Said::Done | Said::Accepted(None) | Said::Exists(None) => Tenant::default(),
-        Said::Absent | Said::Found(_) => return None,
-    };
-    (tenant.status != TenantStatus::Terminated).then_some(tenant)
 }

@@ -5,7 +5,9 @@
 
 mod answers;
 mod bench;
+mod change;
 mod contract;
+mod create;
 mod fields;
 mod finding;
 mod identity;
@@ -13,6 +15,7 @@ mod input;
 mod order;
 mod output;
 mod recommend;
+mod stand;
 
 use std::{
     io::{self, Write as _},
@@ -88,9 +91,7 @@ pub async fn run(args: CheckArgs, addresses: AddressPolicy) -> u8 {
     let left = clean_up(&mut run, stop).await;
     answers::all(&mut run);
     let recommended = recommend::recommend(&run);
-    let why = ended
-        .as_deref()
-        .unwrap_or("there was no tenant to check it with");
+    let why = ended.as_deref().unwrap_or("what it rests on failed");
     let report = Report {
         connection: input.connection,
         url: run.spec.url.clone(),
@@ -150,19 +151,26 @@ fn prepare(
 async fn checks(run: &mut Run, order: &Order) -> Result<(), Stop> {
     let mut order = order.clone();
     identity::nobody(run, &order.external_id).await?;
-    let Some(id) = contract::create(run, &order).await? else {
+    let Some(id) = create::create(run, &order).await? else {
         return Ok(());
     };
     identity::fresh(run, &id, &order).await?;
-    contract::read(run, &id, &order).await?;
-    answers::credentials(run, &id).await?;
+    create::read(run, &id, &order).await?;
+    let readable = !run.findings.failed(Check::Read);
+    if readable {
+        answers::credentials(run, &id).await?;
+    }
     identity::repeats(run, &id, &order).await?;
     for twin in run.bench.made.clone() {
         if twin.id != id && contract::remove(run, &twin.id).await?.is_ok() {
             run.bench.gone(&twin.id);
         }
     }
-    contract::changes(run, &id, &mut order).await?;
+    if !readable {
+        // What follows would only say so again.
+        return Ok(());
+    }
+    change::changes(run, &id, &mut order).await?;
     contract::switches(run, &id, &order).await?;
     answers::unknown_id(run, &id).await?;
     contract::delete(run, &id).await?;

@@ -74,7 +74,7 @@ impl Report {
         }
         let _ = writeln!(
             text,
-            "\n{} calls in {:.1} s, {} tenants made, {} left",
+            "\ncalls: {} in {:.1} s; tenants made: {}, left: {}",
             self.calls,
             self.took.as_secs_f64(),
             self.made,

@@ -66,7 +66,7 @@ impl fmt::Display for Operation {
 }
 
 /// A call that has come in whole.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) time: Timestamp,
     pub(crate) method: Method,

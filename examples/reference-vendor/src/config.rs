@@ -1,6 +1,6 @@
 //! What the vendor is started with.
 
-use crate::{Behavior, Callbacks, Dialect, oauth::Tokens};
+use crate::{Behavior, Callbacks, Defect, Dialect, oauth::Tokens};
 use data_encoding::BASE64;
 use http::{
     HeaderMap, HeaderName,
@@ -29,6 +29,8 @@ pub struct Config {
     pub dialect: Dialect,
     /// How the vendor behaves at first.
     pub behavior: Behavior,
+    /// The promises that it breaks.
+    pub defects: Vec<Defect>,
     /// Serve HTTPS.
     pub tls: Option<Tls>,
     /// Call back where an order says so.
@@ -46,6 +48,7 @@ impl Default for Config {
             identity: Identity::ExternalId,
             dialect: Dialect::Canonical,
             behavior: Behavior::default(),
+            defects: Vec::new(),
             tls: None,
             callbacks: None,
         }

@@ -16,8 +16,8 @@
 //! Read `desk.rs` first: it holds the seven operations. `decision.rs` is fulfilment, what becomes
 //! of a request that is not done at once; `store.rs` is what is kept and how; `api.rs` and
 //! `vendor.rs` are the way of a call from the socket to the desk and back, and `dialect/` is what
-//! the API looks like on that way. The rest serves tests and people: `faults.rs`, `admin.rs`,
-//! `page.rs`.
+//! the API looks like on that way. The rest serves tests and people: `faults.rs`, `defects.rs`,
+//! `admin.rs`, `page.rs`.
 
 mod admin;
 mod answer;
@@ -27,6 +27,7 @@ mod call;
 mod callbacks;
 mod config;
 mod decision;
+mod defects;
 mod desk;
 mod dialect;
 mod disk;
@@ -43,6 +44,7 @@ mod wait;
 pub use behavior::{AcceptedStatus, After, Behavior, Mode, Operations, Outcome, Plan, WhileBusy};
 pub use callbacks::{CallbackProof, Callbacks};
 pub use config::{Auth, Config, Identity, Tls};
+pub use defects::Defect;
 pub use dialect::Dialect;
 pub use faults::{Fault, Reply, Rule, Times, Unlimited};
 pub use server::{Running, StartError, start};

@@ -2,7 +2,9 @@
 
 use clap::Parser;
 use http::HeaderName;
-use reference_vendor::{Auth, Behavior, CallbackProof, Callbacks, Config, Dialect, Identity, Tls};
+use reference_vendor::{
+    Auth, Behavior, CallbackProof, Callbacks, Config, Defect, Dialect, Identity, Tls,
+};
 use std::{
     error::Error,
     io::{self, Write as _},
@@ -71,6 +73,15 @@ struct Arguments {
     /// How the vendor behaves at first: a JSON file, as `/_vendor/behavior` shows it.
     #[arg(long, env = "VENDOR_BEHAVIOR", value_name = "FILE")]
     behavior: Option<PathBuf>,
+    /// A promise to break, to try a caller's checks against; repeat it for more.
+    #[arg(
+        long = "defect",
+        env = "VENDOR_DEFECT",
+        value_enum,
+        value_name = "DEFECT",
+        value_delimiter = ','
+    )]
+    defects: Vec<Defect>,
     /// Call back where an order says so, and sign with this key (whsec_ before one in base64).
     #[arg(
         long,
@@ -167,6 +178,7 @@ fn config(arguments: Arguments) -> Result<Config, String> {
             .map(behavior)
             .transpose()?
             .unwrap_or_default(),
+        defects: arguments.defects,
         callbacks: arguments.callback_secret.map(|secret| Callbacks {
             proof: arguments.callback_proof,
             secret,

@@ -5,6 +5,7 @@ use crate::{
     answer::{Answer, Refusal, Trouble},
     call::{Call, Operation, Record},
     config::{Auth, Identity},
+    defects::{Defect, Defects},
     desk::{Desk, idempotency_key},
     faults::{Faults, Met},
     oauth::Tokens,
@@ -37,6 +38,7 @@ pub(crate) struct Vendor {
     pub(crate) public_url: String,
     pub(crate) behavior: RwLock<Arc<Behavior>>,
     pub(crate) faults: Faults,
+    defects: Defects,
     /// The idempotency keys of creates that have come in and are not answered.
     keys_in_flight: Mutex<HashSet<String>>,
     pub(crate) in_flight: AtomicU64,
@@ -46,6 +48,10 @@ pub(crate) struct Vendor {
 
 impl Vendor {
     pub(crate) fn new(config: Config, store: Store, public_url: String) -> Self {
+        let defects = Defects::new(&config.defects);
+        let faults = Faults::default();
+        // They are well formed, as they are ours.
+        drop(faults.add(defects.rules()));
         Self {
             store,
             identity: config.identity,
@@ -54,7 +60,8 @@ impl Vendor {
             tokens: Tokens::default(),
             public_url,
             behavior: RwLock::new(Arc::new(config.behavior)),
-            faults: Faults::default(),
+            faults,
+            defects,
             keys_in_flight: Mutex::default(),
             in_flight: AtomicU64::new(0),
             calls: Mutex::default(),
@@ -114,7 +121,11 @@ impl Vendor {
             .store
             .write(move |tables| {
                 let known = operation == Operation::Token
+                    || vendor.defects.has(Defect::OpenDoor)
                     || vendor.auth.permits(&call.headers, &vendor.tokens);
+                let work = |desk: &mut Desk<'_, '_>, call: &Call| {
+                    vendor.defects.around(operation, call, desk, work)
+                };
                 let answer = vendor.work(tables, &call, met.as_ref(), &key, known, work)?;
                 let operation = answer.operation.unwrap_or(operation);
                 vendor.record(tables, operation, &call, &answer, met.as_ref(), started)?;
@@ -129,7 +140,7 @@ impl Vendor {
             Err(error) => self.failed(error),
         };
         pause(delay_after.unwrap_or_default().0).await;
-        response
+        self.defects.respond(response)
     }
 
     /// A refusal in the vendor's dialect.
@@ -168,6 +179,9 @@ impl Vendor {
             return Ok(self.refuse(Refusal::new(StatusCode::CONFLICT, code, message)));
         }
         let mut behavior = Behavior::clone(&self.behavior());
+        if self.defects.has(Defect::MangledIds) {
+            "t+".clone_into(&mut behavior.id_prefix);
+        }
         self.dialect.wire().adapt(&mut behavior);
         let mut desk = Desk {
             tables,
