@@ -263,6 +263,25 @@ fn a_delete_that_is_broken_is_found_and_what_it_leaves_is_named() {
 }
 
 #[test]
+fn a_vendor_that_deletes_only_what_is_suspended_needs_the_policy_for_it() {
+    let vendor = vendor(&["--identity=none"]);
+    vendor.behavior(json!({"deleteOnlySuspended": true}));
+    let yaml = yaml(vendor.url(), "None");
+    let (without, code) = report(&yaml, &[]);
+    assert_eq!(
+        (of(&without, "fail"), code),
+        (vec!["delete"], Some(1)),
+        "{without:#}"
+    );
+    assert!(message(&without, "delete").contains("policies.suspendBeforeDelete: true"));
+    assert_eq!(vendor.count("live"), 0, "{without:#}");
+    let policy = "  policies: {suspendBeforeDelete: true}\n  identity:";
+    let (with, code) = report(&yaml.replace("  identity:", policy), &[]);
+    assert_eq!((of(&with, "fail"), code), (vec![], Some(0)), "{with:#}");
+    assert_eq!(vendor.count("live"), 0, "{with:#}");
+}
+
+#[test]
 fn reads_that_cannot_be_relied_on_are_found() {
     let report = finds_and_cleans("ExternalId", "stale-reads", &["fresh-reads"]);
     assert!(message(&report, "fresh-reads").contains(" s after it was answered"));

@@ -88,20 +88,53 @@ pub(super) async fn delete(run: &mut Run, id: &str) -> Result<(), Stop> {
     Ok(())
 }
 
+/// Why a tenant is not deleted.
+struct Kept {
+    why: String,
+    /// The DELETE itself was refused.
+    refused: bool,
+}
+
 /// Deletes a tenant, as the connection's policies say, and waits until it is gone.
 pub(super) async fn remove(run: &mut Run, id: &str) -> Result<Result<(), String>, Stop> {
-    if run.spec.policies.suspend_before_delete {
+    let suspend = run.spec.policies.suspend_before_delete;
+    let Err(kept) = removed(run, id, suspend).await? else {
+        return Ok(Ok(()));
+    };
+    if suspend || !kept.refused || removed(run, id, true).await?.is_err() {
+        return Ok(Err(kept.why));
+    }
+    run.bench.gone(id);
+    Ok(Err(format!(
+        "{}; once it was suspended it could be deleted: set policies.suspendBeforeDelete: true",
+        kept.why
+    )))
+}
+
+async fn removed(run: &mut Run, id: &str, suspend: bool) -> Result<Result<(), Kept>, Stop> {
+    if suspend {
         // Where that fails, the delete says more.
         let _ = mutate(run, Operation::Disable, Ask::Disable(id), id).await?;
     }
+    let kept = |why| {
+        let refused = false;
+        Ok(Err(Kept { why, refused }))
+    };
     let answer = match run.bench.call(Ask::Delete(id)).await? {
         Ok(answer) => answer,
-        Err(error) => return Ok(Err(error.message)),
+        Err(error) => {
+            return Ok(Err(Kept {
+                refused: error
+                    .status
+                    .is_some_and(|status| (400..500).contains(&status)),
+                why: error.message,
+            }));
+        }
     };
     // A 404 says that it is gone only where its id is known to lead to it.
     let known = run.bench.was_seen(id) || !matches!(answer.said, Said::Absent);
     if let Decided::Not(why) = run.bench.decided(Operation::Delete, id, answer).await? {
-        return Ok(Err(why));
+        return kept(why);
     }
     let gone = |tenant: Option<&Tenant>| match tenant {
         None => Ok(()),
@@ -110,12 +143,11 @@ pub(super) async fn remove(run: &mut Run, id: &str) -> Result<Result<(), String>
             word(&tenant.status)
         )),
     };
-    let shown = run.bench.settles("a delete", id, gone).await?;
-    if shown.lacks.is_none() && !known {
-        let what = "it was made, and neither GET nor DELETE knows its id";
-        return Ok(Err(what.into()));
+    match run.bench.settles("a delete", id, gone).await?.lacks {
+        Some(why) => kept(why),
+        None if known => Ok(Ok(())),
+        None => kept("it was made, and neither GET nor DELETE knows its id".into()),
     }
-    Ok(shown.lacks.map_or(Ok(()), Err))
 }
 
 pub(super) fn word(status: &TenantStatus) -> &'static str {

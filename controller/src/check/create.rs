@@ -29,6 +29,11 @@ pub(super) async fn create(run: &mut Run, order: &Order) -> Result<Option<String
             return unnamed(run, order, what).await;
         }
     };
+    if !run.bench.is_ours(&id) {
+        // Somebody else's, for all that is known.
+        let what = format!("the vendor answers with tenant {id}, which has another externalId");
+        return unnamed(run, order, &what).await;
+    }
     let status = run.bench.record.last().map_or(0, |last| last.status);
     match run.bench.decided(Operation::Create, &id, answer).await? {
         Decided::Done { late } => {
