@@ -83,6 +83,8 @@ pub(super) type Heard = Result<Answer, VendorError>;
 pub(super) struct Made {
     /// Its id.
     pub(super) id: String,
+    /// The name it was made under.
+    pub(super) name: String,
     /// Known to be gone.
     pub(super) gone: bool,
     /// It was read under its id: only then does a 404 say that it is gone.
@@ -165,10 +167,11 @@ impl Bench {
     }
 
     /// A tenant is ours: it was made under a name that nobody else has.
-    pub(super) fn ours(&mut self, id: &str) {
+    pub(super) fn ours(&mut self, name: &str, id: &str) {
         if !id.is_empty() && self.made.iter().all(|made| made.id != id) {
             self.made.push(Made {
                 id: id.to_owned(),
+                name: name.to_owned(),
                 gone: false,
                 seen: false,
             });
@@ -192,7 +195,7 @@ impl Bench {
             .as_deref()
             .map_or(sure, |shown| shown == name)
         {
-            self.ours(&tenant.id);
+            self.ours(name, &tenant.id);
         }
     }
 

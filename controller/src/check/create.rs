@@ -1,6 +1,6 @@
 //! A tenant is bought, and is there as it was ordered.
 
-use fulfillment_crds::IdentityMode;
+use fulfillment_crds::{IdentityMode, Limits};
 
 use super::{
     Run,
@@ -50,6 +50,33 @@ pub(super) async fn create(run: &mut Run, order: &Order) -> Result<Option<String
     }
 }
 
+/// Sets up the tiers that have tenants of their own at this vendor, the highest first. Whether the
+/// order can go on.
+pub(super) async fn resellers(run: &mut Run, order: &mut Order) -> Result<bool, Stop> {
+    let own_tenants = run.spec.dialect.as_ref().is_some_and(|d| d.tier_tenants);
+    for level in run.resellers.clone().into_iter().filter(|_| own_tenants) {
+        let above = [Some(level), level.above()].into_iter().flatten();
+        let above = above.filter_map(|l| Some((l.as_str(), order.tiers.get(l.as_str())?.clone())));
+        let own = order.tiers.get(level.as_str()).cloned().unwrap_or_default();
+        let reseller = Order {
+            external_id: format!("{}-{}", order.external_id, level.as_str()),
+            limits: Limits::new(),
+            parameters: own.parameters,
+            structured: own.structured,
+            tiers: above.collect(),
+            tier: Some(level),
+            ..order.clone()
+        };
+        let Some(id) = create(run, &reseller).await? else {
+            return Ok(false);
+        };
+        if let Some(party) = order.tiers.get_mut(level.as_str()) {
+            party.tenant_id = Some(id);
+        }
+    }
+    Ok(true)
+}
+
 /// A create that gave no tenant that is ours for certain.
 async fn unnamed(run: &mut Run, order: &Order, what: &str) -> Result<Option<String>, Stop> {
     run.findings.fail(Check::Create, what);
@@ -94,7 +121,7 @@ async fn not_created(
 /// out as the identity mode allows.
 async fn found(run: &mut Run, order: &Order) -> Result<Option<String>, Stop> {
     if run.offers.lookup
-        && let Some(id) = answered(run, Ask::Lookup(&order.external_id)).await?
+        && let Some(id) = answered(run, order, Ask::Lookup(&order.external_id)).await?
     {
         return Ok(Some(id));
     }
@@ -103,11 +130,11 @@ async fn found(run: &mut Run, order: &Order) -> Result<Option<String>, Stop> {
         IdentityMode::Lookup => Ask::Lookup(&order.external_id),
         IdentityMode::None => return Ok(None),
     };
-    answered(run, ask).await
+    answered(run, order, ask).await
 }
 
 /// The tenant of ours that an answer names.
-async fn answered(run: &mut Run, ask: Ask<'_>) -> Result<Option<String>, Stop> {
+async fn answered(run: &mut Run, order: &Order, ask: Ask<'_>) -> Result<Option<String>, Stop> {
     let looked = matches!(ask, Ask::Lookup(_));
     let Ok(mut answer) = run.bench.call(ask).await? else {
         return Ok(None);
@@ -118,7 +145,7 @@ async fn answered(run: &mut Run, ask: Ask<'_>) -> Result<Option<String>, Stop> {
     };
     if looked {
         // A lookup gives those of the name, and no others.
-        run.bench.ours(&id);
+        run.bench.ours(&order.external_id, &id);
     }
     if !run.bench.is_ours(&id) {
         return Ok(None);

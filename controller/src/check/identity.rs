@@ -184,7 +184,12 @@ async fn complete(run: &mut Run, id: &str, order: &Order, twins: &[String]) -> R
 
 /// Looks the name up when all its tenants are gone.
 pub(super) async fn gone(run: &mut Run, order: &Order) -> Result<(), Stop> {
-    let left = run.bench.made.iter().any(|made| !made.gone);
+    let name = &order.external_id;
+    let left = run
+        .bench
+        .made
+        .iter()
+        .any(|made| made.name == *name && !made.gone);
     if !run.findings.lack(Check::LookupGone) {
         return Ok(());
     }

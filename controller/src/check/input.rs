@@ -7,8 +7,9 @@ use std::{
 };
 
 use fulfillment_crds::{
-    Call, ClusterVendorConnection, LimitValue, Subscription, SubscriptionSpec, VendorConnection,
-    VendorConnectionSpec, cluster_vendor_connection_crd, subscription_crd, vendor_connection_crd,
+    Call, ClusterVendorConnection, LimitValue, Parameter, Scope, Subscription, SubscriptionSpec,
+    TierConfiguration, TierConfigurationSpec, Tiers, VendorConnection, VendorConnectionSpec,
+    cluster_vendor_connection_crd, subscription_crd, tier_configuration_crd, vendor_connection_crd,
 };
 use k8s_openapi::{
     ByteString,
@@ -18,14 +19,14 @@ use secrecy::SecretString;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{bench::Clients, fields::misfit};
+use super::{bench::Clients, fields::misfit, parties::Said};
 use crate::{
     config::CheckArgs,
     credentials::{self, Secrets, secret_names},
     inputs::{self, Inputs},
     lease::Fence,
     link, product,
-    vendor::{Credentials, Order, VendorClient, guard::AddressPolicy, record::Record},
+    vendor::{Credentials, Level, Order, VendorClient, guard::AddressPolicy, record::Record},
 };
 
 /// What to check, and what to order for that.
@@ -38,6 +39,8 @@ pub(super) struct Input {
     secrets: Secrets,
     /// The order, still without a name.
     pub(super) order: Order,
+    /// The tiers that are set up first, the highest first.
+    pub(super) resellers: Vec<Level>,
 }
 
 /// The documents of a file, by kind.
@@ -47,7 +50,24 @@ struct Documents {
     subscriptions: Vec<(String, SubscriptionSpec)>,
     secrets: Secrets,
     config_maps: BTreeMap<String, ConfigMap>,
+    tier_configurations: BTreeMap<String, TierConfigurationSpec>,
     others: Vec<String>,
+}
+
+impl Documents {
+    /// The values of parameters, out of the Secrets and ConfigMaps of the file.
+    fn gather(&self, given: &[Parameter]) -> Result<Inputs, String> {
+        let look = |parameter: &Parameter| {
+            let source = parameter.value_from.as_ref()?;
+            if let Some(key) = &source.secret_key_ref {
+                let secret = self.secrets.get(&key.name).and_then(Option::as_ref);
+                return Some(inputs::secret_key(secret, key));
+            }
+            let key = source.config_map_key_ref.as_ref()?;
+            Some(inputs::config_key(self.config_maps.get(&key.name), key))
+        };
+        inputs::gather(given, look).map_err(|why| format!("{why}: add it to the file"))
+    }
 }
 
 /// Reads the file and the flags.
@@ -71,7 +91,7 @@ fn text(file: &str) -> io::Result<String> {
 }
 
 fn understand(text: &str, args: &CheckArgs) -> Result<Input, String> {
-    let mut documents = documents(text)?;
+    let documents = documents(text)?;
     let (connection, spec) = match documents.connections.as_slice() {
         [one] => one.clone(),
         [] => {
@@ -96,12 +116,13 @@ fn understand(text: &str, args: &CheckArgs) -> Result<Input, String> {
             ));
         }
     }
-    let order = order(&mut documents, &connection, &spec, args)?;
+    let (order, resellers) = order(&documents, &connection, &spec, args)?;
     Ok(Input {
         connection,
         spec,
         secrets: documents.secrets,
         order,
+        resellers,
     })
 }
 
@@ -156,6 +177,10 @@ fn sort(documents: &mut Documents, at: &str, value: Value) -> Result<(), String>
         "Subscription" => {
             let object: Subscription = decode(&at, value, &subscription_crd())?;
             documents.subscriptions.push((name, object.spec));
+        }
+        "TierConfiguration" => {
+            let object: TierConfiguration = decode(&at, value, &tier_configuration_crd())?;
+            documents.tier_configurations.insert(name, object.spec);
         }
         "Secret" => {
             let secret = secret(&at, value)?;
@@ -229,11 +254,11 @@ fn secret(at: &str, mut value: Value) -> Result<Secret, String> {
 
 /// The order that the Subscription and the flags describe.
 fn order(
-    documents: &mut Documents,
+    documents: &Documents,
     connection: &str,
     spec: &VendorConnectionSpec,
     args: &CheckArgs,
-) -> Result<Order, String> {
+) -> Result<(Order, Vec<Level>), String> {
     let subscription = match documents.subscriptions.as_slice() {
         [] => None,
         [one] => Some(one.clone()),
@@ -248,7 +273,7 @@ fn order(
     };
     let mut order = Order::default();
     let mut at = "the order".to_owned();
-    let mut given = Vec::new();
+    let (mut given, mut tiers) = (Vec::new(), Tiers::default());
     if let Some((name, subscription)) = subscription {
         at = format!("Subscription {name}");
         let reference = &subscription.connection_ref;
@@ -261,6 +286,7 @@ fn order(
         order.product = subscription.product;
         order.limits = subscription.limits;
         given = subscription.parameters;
+        tiers = subscription.tiers;
     }
     if let Some(product) = &args.product {
         order.product.clone_from(product);
@@ -271,26 +297,25 @@ fn order(
     if order.product.is_empty() {
         return Err("there is nothing to order: add a Subscription, or --product".into());
     }
-    let mut inputs = inputs::gather(&given, |parameter| {
-        let source = parameter.value_from.as_ref()?;
-        if let Some(key) = &source.secret_key_ref {
-            let secret = documents.secrets.get(&key.name).and_then(Option::as_ref);
-            return Some(inputs::secret_key(secret, key));
-        }
-        let key = source.config_map_key_ref.as_ref()?;
-        Some(inputs::config_key(
-            documents.config_maps.get(&key.name),
-            key,
-        ))
-    })
-    .map_err(|why| format!("{at}: {why}: add it to the file"))?;
-    if let Some(product) = spec.products.iter().find(|p| p.name == order.product) {
-        product::complete(product, &mut inputs);
-        let errors = product::errors(product, &order.limits, &given, &inputs, |_, _| None);
+    let product = spec.products.iter().find(|p| p.name == order.product);
+    let mut inputs = documents
+        .gather(&given)
+        .map_err(|why| format!("{at}: {why}"))?;
+    if let Some(product) = product {
+        let scope = Scope::Subscription;
+        product::complete(product, scope, &mut inputs);
+        let limits = &order.limits;
+        let errors = product::errors(product, scope, limits, &given, &inputs, |_, _| None);
         if let Some(error) = errors.first() {
             return Err(format!("{at}: {} {}", error.name, error.message));
         }
     }
+    let said = Said {
+        configurations: &documents.tier_configurations,
+        product,
+        gather: |given: &[Parameter]| documents.gather(given),
+    };
+    let parties = said.parties(&tiers).map_err(|why| format!("{at}: {why}"))?;
     let Inputs {
         values,
         structured,
@@ -298,8 +323,9 @@ fn order(
     } = inputs;
     order.parameters = values;
     order.structured = structured;
-    order.secrets = secrets;
-    Ok(order)
+    order.secrets = [secrets, parties.secrets].concat();
+    order.tiers = parties.tiers;
+    Ok((order, parties.set_up))
 }
 
 impl Input {

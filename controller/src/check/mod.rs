@@ -14,6 +14,7 @@ mod identity;
 mod input;
 mod order;
 mod output;
+mod parties;
 mod recommend;
 mod stand;
 
@@ -37,7 +38,7 @@ use self::{
 };
 use crate::{
     config::CheckArgs,
-    vendor::{Order, budget::Budget, guard::AddressPolicy, record::Record},
+    vendor::{Level, Order, budget::Budget, guard::AddressPolicy, record::Record},
 };
 
 /// The exit codes.
@@ -52,6 +53,8 @@ struct Run {
     spec: VendorConnectionSpec,
     findings: Findings,
     offers: Offers,
+    /// The tiers that are set up first.
+    resellers: Vec<Level>,
     /// Names under which there may be a tenant whose id was never said.
     doubtful: Vec<String>,
 }
@@ -142,6 +145,7 @@ fn prepare(
         spec: input.spec.clone(),
         findings: Findings::default(),
         offers: Offers::default(),
+        resellers: input.resellers.clone(),
         doubtful: Vec::new(),
     };
     Ok((run, order))
@@ -151,6 +155,9 @@ fn prepare(
 async fn checks(run: &mut Run, order: &Order) -> Result<(), Stop> {
     let mut order = order.clone();
     identity::nobody(run, &order.external_id).await?;
+    if !create::resellers(run, &mut order).await? {
+        return Ok(());
+    }
     let Some(id) = create::create(run, &order).await? else {
         return Ok(());
     };
@@ -162,7 +169,8 @@ async fn checks(run: &mut Run, order: &Order) -> Result<(), Stop> {
     }
     identity::repeats(run, &id, &order).await?;
     for twin in run.bench.made.clone() {
-        if twin.id != id && contract::remove(run, &twin.id).await?.is_ok() {
+        let is_twin = twin.name == order.external_id && twin.id != id;
+        if is_twin && contract::remove(run, &twin.id).await?.is_ok() {
             run.bench.gone(&twin.id);
         }
     }
@@ -181,7 +189,8 @@ async fn checks(run: &mut Run, order: &Order) -> Result<(), Stop> {
 async fn clean_up(run: &mut Run, mut stop: watch::Receiver<u8>) -> Vec<String> {
     run.bench.clean();
     let mut left = Vec::new();
-    for made in run.bench.made.clone() {
+    // What was made first stands above the rest.
+    for made in run.bench.made.clone().into_iter().rev() {
         if made.gone {
             continue;
         }

@@ -61,6 +61,8 @@ fn looks_like(body: &Value) -> Option<&'static str> {
         Some("scenario")
     } else if has("operation") && has("tenant") {
         Some("operation")
+    } else if has("id") && has("version") && has("enabled") {
+        Some("reseller-tree")
     } else if has("id") && has("status") {
         Some("canonical")
     } else {
@@ -79,6 +81,8 @@ mod tests {
         assert_eq!(known, Some("scenario"));
         let known = looks_like(&json!({"operation": "op-1", "tenant": "t-1"}));
         assert_eq!(known, Some("operation"));
+        let known = looks_like(&json!({"id": "t-1", "version": 1, "enabled": true}));
+        assert_eq!(known, Some("reseller-tree"));
         let known = looks_like(&json!({"id": 1, "status": "active"}));
         assert_eq!(known, Some("canonical"));
         assert_eq!(looks_like(&json!({"result": "ok"})), None);
