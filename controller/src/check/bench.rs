@@ -226,9 +226,8 @@ impl Bench {
                 return Ok(heard);
             };
             let most = match (error.class, error.effect) {
-                (Class::Throttled, _) => self.bounds.decision,
-                // Busy with this tenant, and nothing happened.
-                (Class::Busy, Effect::None) => self.bounds.decision,
+                // Too quick for it, or busy with this tenant and nothing happened.
+                (Class::Throttled, _) | (Class::Busy, Effect::None) => self.bounds.decision,
                 (Class::Transient | Class::Auth | Class::Refused | Class::Busy, _) => {
                     return Ok(heard);
                 }

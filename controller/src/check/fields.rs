@@ -32,10 +32,9 @@ fn object(at: &str, map: &Map<String, Value>, schema: &Value) -> Option<String> 
     for (name, value) in map {
         let at = format!("{at}.{name}");
         let known = fields.and_then(|fields| fields.get(name));
-        let wrong = match (known, others) {
-            (Some(schema), _) => misfit(&at, value, schema),
-            (None, Some(schema)) => misfit(&at, value, schema),
-            (None, None) => fields.map(|fields| {
+        let wrong = match known.or(others) {
+            Some(schema) => misfit(&at, value, schema),
+            None => fields.map(|fields| {
                 let names: Vec<&str> = fields.keys().map(String::as_str).collect();
                 format!("{at} is no field; there are {}", names.join(", "))
             }),
@@ -73,19 +72,19 @@ mod tests {
     use fulfillment_crds::vendor_connection_crd;
     use serde_json::json;
 
-    fn wrong(spec: Value) -> Option<String> {
+    fn wrong(spec: &Value) -> Option<String> {
         let crd = serde_json::to_value(vendor_connection_crd()).unwrap();
         let schema = crd
             .pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec")
             .unwrap();
-        misfit("spec", &spec, schema)
+        misfit("spec", spec, schema)
     }
 
     #[test]
     fn every_misfit_names_the_field_and_the_remedy() {
-        let with = |field: &str, value: Value| wrong(json!({"url": "https://v", field: value}));
-        assert_eq!(wrong(json!({"url": "https://v"})), None);
-        let missing = wrong(json!({})).unwrap();
+        let with = |field: &str, value: Value| wrong(&json!({"url": "https://v", field: value}));
+        assert_eq!(wrong(&json!({"url": "https://v"})), None);
+        let missing = wrong(&json!({})).unwrap();
         assert!(
             missing.starts_with("spec.url is missing: The base URL"),
             "{missing}"

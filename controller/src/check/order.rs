@@ -85,19 +85,19 @@ mod tests {
         }
     }
 
-    fn spec(rule: serde_json::Value) -> VendorConnectionSpec {
+    fn spec(rule: &serde_json::Value) -> VendorConnectionSpec {
         let products = json!([{"name": "mail", "limits": [rule]}]);
         serde_json::from_value(json!({"url": "https://v.example", "products": products})).unwrap()
     }
 
     #[test]
     fn another_value_keeps_the_bounds() {
-        let free = spec(json!({"name": "seats"}));
+        let free = spec(&json!({"name": "seats"}));
         let changed = |spec, limits| other(spec, &order(limits)).map(|o| shown(&o.limits));
         assert_eq!(changed(&free, json!({"seats": 5})).unwrap(), "seats 6");
-        let full = spec(json!({"name": "seats", "maximum": 5}));
+        let full = spec(&json!({"name": "seats", "maximum": 5}));
         assert_eq!(changed(&full, json!({"seats": 5})).unwrap(), "seats 4");
-        let one = spec(json!({"name": "seats", "minimum": 5, "maximum": 5}));
+        let one = spec(&json!({"name": "seats", "minimum": 5, "maximum": 5}));
         assert_eq!(changed(&one, json!({"seats": 5})), None);
         assert_eq!(changed(&free, json!({"seats": "unlimited"})), None);
         let second = json!({"seats": "unlimited", "storage": 1});
