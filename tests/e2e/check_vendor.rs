@@ -1,12 +1,9 @@
 //! `check-vendor` passes the healthy vendor in every mode and dialect, and names each defect of one that
 //! is not. The real binary against the real vendor; no control plane.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "tests fail by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use crate::examples::files;
+use control_plane::terminate;
 use e2e::{
     Vendor, binaries, poll,
     vendor::{TOKEN, identity_flag},
@@ -335,7 +332,7 @@ fn a_signal_ends_the_checks_and_what_was_made_is_deleted() {
     // Nobody approves the change, so the checks wait for it.
     vendor.behavior(json!({"operations": {"change": {"async": {"after": "manual"}}}}));
     let (mut command, _dir) = command(&yaml(vendor.url(), "ExternalId"), &[]);
-    let child = command.spawn().unwrap();
+    let mut child = command.spawn().unwrap();
     poll(
         "the change is sent",
         Duration::from_secs(60),
@@ -345,11 +342,7 @@ fn a_signal_ends_the_checks_and_what_was_made_is_deleted() {
         },
     );
     assert_eq!(vendor.count("live"), 1);
-    let pid = libc::pid_t::try_from(child.id()).unwrap();
-    // SAFETY: a child of ours that was not waited for.
-    #[expect(unsafe_code, reason = "there is no safe kill")]
-    let sent = unsafe { libc::kill(pid, libc::SIGINT) };
-    assert_eq!(sent, 0);
+    terminate(&mut child, Duration::from_secs(60)).unwrap();
     let output = child.wait_with_output().unwrap();
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");
