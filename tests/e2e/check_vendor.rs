@@ -5,7 +5,9 @@
 use crate::examples::files;
 use control_plane::terminate;
 use e2e::{
-    Vendor, binaries, poll,
+    Vendor,
+    binaries::{self, workspace},
+    poll,
     vendor::{TOKEN, identity_flag},
 };
 use serde_json::{Value, json};
