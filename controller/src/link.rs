@@ -7,7 +7,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use fulfillment_crds::{IdentityMode, Product, Reason, Subscription, annotations, finalizers};
+use fulfillment_crds::{
+    IdentityMode, Product, Reason, Subscription, VendorConnectionSpec, annotations, finalizers,
+};
 use tokio::sync::{OwnedRwLockReadGuard, RwLock, mpsc};
 
 use crate::{

@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, Read as _},
+    sync::Arc,
 };
 
 use fulfillment_crds::{
@@ -25,7 +26,9 @@ use crate::{
     credentials::{self, Secrets, secret_names},
     inputs::{self, Inputs},
     lease::Fence,
-    link, product,
+    link,
+    metrics::Meter,
+    product,
     vendor::{Credentials, Level, Order, VendorClient, guard::AddressPolicy, record::Record},
 };
 
@@ -372,7 +375,10 @@ impl Input {
                 Credentials::Header(header, _) => Credentials::Header(header, nobody()),
             };
         }
-        let mut settings = link::settings(&self.spec, keys, addresses.clone(), Fence::open());
+        // Nobody reads them here: the report counts for itself.
+        let meter = Meter::new(Arc::default(), self.connection.clone());
+        let (addresses, fence) = (addresses.clone(), Fence::open());
+        let mut settings = link::settings(&self.spec, keys, addresses, fence, meter);
         if let Way::OtherKey = way {
             let dialect = settings.dialect.get_or_insert_default();
             let create = dialect.create.get_or_insert_with(Call::default);
