@@ -6,11 +6,10 @@
     reason = "tests fail by panicking"
 )]
 
-use crate::examples::{documents, files, of_kind};
 use e2e::{
-    SOON, World,
+    SOON, World, examples,
     objects::{self, is_observed, message, standing},
-    vendor::id_in,
+    vendor::{id_in, seats_of},
 };
 use serde_json::{Value, json};
 
@@ -22,29 +21,12 @@ struct Speaking {
     tiers: Value,
 }
 
-/// The documents of a dialect's example.
-fn example(dialect: &str) -> Vec<Value> {
-    let mut files = files("vendors").into_iter();
-    let (_, text) = files.find(|(name, _)| name == dialect).unwrap();
-    documents(&text)
-}
-
-/// The spec of its connection, but for where the vendor is and who asks.
-pub(crate) fn connection_of(dialect: &str) -> Value {
-    let mut spec = of_kind(&example(dialect), "VendorConnection")["spec"].clone();
-    for ours in ["url", "auth"] {
-        spec.as_object_mut().unwrap().remove(ours);
-    }
-    spec
-}
-
 impl Speaking {
     fn start(dialect: &'static str) -> Self {
-        let documents = example(dialect);
-        let spec = connection_of(dialect);
+        let documents = examples::vendor(dialect);
         let world = World::builder()
             .vendor_dialect(dialect)
-            .connection(spec)
+            .connection(examples::vendor_connection(dialect))
             .connection(json!({"polling": {"pending": "1s"}, "timeouts": {"request": "2s"}}))
             .start();
         let mut tiers = json!({});
@@ -55,7 +37,7 @@ impl Speaking {
             let mut tier = tier.clone();
             tier["spec"]["connectionRef"]["name"] = json!("acme");
             world.apply(&tier.to_string());
-            tiers = of_kind(&documents, "Subscription")["spec"]["tiers"].clone();
+            tiers = examples::of_kind(&documents, "Subscription")["spec"]["tiers"].clone();
         }
         Self {
             world,
@@ -98,14 +80,7 @@ impl Speaking {
         tenants.retain(|tenant| tenant["id"] == *id);
         let tenant = tenants.pop().expect("no such tenant");
         assert_eq!(tenant["status"], state.to_lowercase(), "{}", self.dialect);
-        // A number or a text, as the dialect has it.
-        let at_vendor = tenant["limits"]["seats"].to_string();
-        assert_eq!(
-            at_vendor.trim_matches('"'),
-            seats.to_string(),
-            "{}",
-            self.dialect
-        );
+        assert_eq!(seats_of(&tenant), Some(seats), "{}", self.dialect);
         (mail, tenant)
     }
 

@@ -7,46 +7,20 @@
 )]
 
 use crate::security::TlsVendor;
-use e2e::{Vendor, World, binaries::workspace, free_port, objects::standing};
-use serde::Deserialize as _;
+use e2e::{
+    Vendor, World,
+    examples::{documents, files, of_kind},
+    free_port,
+    objects::standing,
+};
 use serde_json::{Value, json};
-use std::{fs, path::PathBuf};
+use std::fs;
 
 /// What the examples' connections point at, until a test puts a vendor there.
 const PLACEHOLDER: &str = "://reference-vendor\n";
 
 /// The kind of connection that is for several namespaces.
 const CLUSTER: &str = "ClusterVendorConnection";
-
-/// The YAML files of a directory under `examples/`, by name.
-pub(crate) fn files(directory: &str) -> Vec<(String, String)> {
-    let directory = workspace().join("examples").join(directory);
-    let mut paths: Vec<PathBuf> = fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "yaml")
-        })
-        .collect();
-    paths.sort();
-    let read = |path: &PathBuf| {
-        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        (name, fs::read_to_string(path).unwrap())
-    };
-    paths.iter().map(read).collect()
-}
-
-pub(crate) fn documents(yaml: &str) -> Vec<Value> {
-    serde_yaml::Deserializer::from_str(yaml)
-        .map(|document| Value::deserialize(document).unwrap())
-        .collect()
-}
-
-pub(crate) fn of_kind<'d>(documents: &'d [Value], kind: &str) -> &'d Value {
-    let mut found = documents.iter().filter(|document| document["kind"] == kind);
-    found.next().expect(kind)
-}
 
 /// A key of a Secret among the documents.
 fn secret(documents: &[Value], name: &Value, key: &str) -> String {

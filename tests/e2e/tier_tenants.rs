@@ -1,9 +1,10 @@
 //! Resellers that have a tenant of their own (`dialect.tierTenants`): it is made before those of their
 //! customers, exactly once, and goes after them.
 
-use crate::{dialects::connection_of, tiers::tier};
+use crate::tiers::tier;
 use e2e::{
     SOON, World,
+    examples::vendor_connection,
     objects::{message, standing},
 };
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ fn world() -> World {
     let quick = json!({"polling": {"pending": "1s"}, "timeouts": {"request": "2s"}});
     World::builder()
         .vendor_dialect("reseller-tree")
-        .connection(connection_of("reseller-tree"))
+        .connection(vendor_connection("reseller-tree"))
         .connection(quick)
         .start()
 }

@@ -45,6 +45,7 @@
 mod api;
 pub mod binaries;
 pub mod costs;
+pub mod examples;
 pub mod flood;
 pub mod history;
 pub mod http;

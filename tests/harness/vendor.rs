@@ -308,6 +308,12 @@ impl Vendor {
         self.rule(|rules| rules.twins = twins);
     }
 
+    /// How its log so far breaks the promise, in words. At the end it is judged anyway.
+    pub fn violations(&self) -> Vec<String> {
+        let rules = self.rules.lock().unwrap().clone();
+        rules.map_or_else(Vec::new, |rules| history::check(&self.calls(), &rules))
+    }
+
     fn altered(&self, id: &str) {
         self.rule(|rules| rules.altered.extend([id.to_owned()]));
     }
@@ -378,6 +384,12 @@ pub fn id_in(answer: &Value) -> String {
         Some(id) => id.to_string(),
         None => panic!("no id in {answer}"),
     }
+}
+
+/// The seats of a tenant: a number, or a text in the dialect whose limits are texts.
+pub fn seats_of(tenant: &Value) -> Option<u64> {
+    let seats = &tenant["limits"]["seats"];
+    seats.as_u64().or_else(|| seats.as_str()?.parse().ok())
 }
 
 /// A call as the vendor recorded it.

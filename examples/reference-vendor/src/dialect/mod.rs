@@ -43,7 +43,7 @@ pub enum Dialect {
 impl Dialect {
     /// What vendors of this dialect offer so that a repeated create makes no second tenant.
     #[must_use]
-    pub fn identity(self) -> Identity {
+    pub const fn identity(self) -> Identity {
         match self {
             Self::Canonical | Self::ResellerTree => Identity::ExternalId,
             Self::Scenario => Identity::Lookup,

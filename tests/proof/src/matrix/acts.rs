@@ -6,14 +6,14 @@ use super::{
     mode::Mode,
     scenario::Scenario,
     script::Target,
+    setting::{Scene, Setting},
     spot::{Deed, Side, Spot},
 };
 
-/// A scenario in a mode, with its calls.
+/// A scenario in a setting, with its calls.
 #[derive(Clone, Debug)]
 pub(super) struct Act {
-    pub(super) mode: Mode,
-    pub(super) scenario: Scenario,
+    pub(super) scene: Scene,
     pub(super) calls: Vec<Known>,
 }
 
@@ -26,21 +26,43 @@ pub(super) struct Known {
     pub(super) runs: usize,
 }
 
-/// Every scenario in every mode, `times` each, with nothing going wrong.
-pub(super) fn calm(times: usize) -> Vec<Plot> {
-    let mut plots = Vec::new();
-    for mode in Mode::ALL {
-        for scenario in Scenario::ALL {
-            let plot = Plot {
-                mode,
-                scenario,
-                target: None,
-                must_come: true,
-            };
-            plots.extend(std::iter::repeat_n(plot, times));
-        }
+/// The scenes in which there may be cells with that word in their line, which begins with the
+/// scene: all, where the word is one of a call or a fault.
+pub(super) fn scenes(only: Option<&str>) -> Vec<Scene> {
+    let all: Vec<Scene> = Scene::all().collect();
+    let Some(word) = only else {
+        return all;
+    };
+    let head = |scene: &Scene| format!("{scene}: ");
+    let is_in = |scene: &&Scene| head(scene).contains(word) || word.starts_with(&head(scene));
+    let some: Vec<Scene> = all.iter().filter(is_in).copied().collect();
+    if some.is_empty() { all } else { some }
+}
+
+/// The cells with that word in their line.
+pub(super) fn select(mut cells: Vec<Plot>, only: Option<&str>) -> Result<Vec<Plot>, String> {
+    let example = cells.first().map(Plot::to_string).unwrap_or_default();
+    if let Some(word) = only {
+        cells.retain(|plot| plot.to_string().contains(word));
     }
+    match only {
+        Some(word) if cells.is_empty() => Err(format!(
+            "--only: no cell has {word:?} in its line; one of the lines is {example:?}"
+        )),
+        Some(_) | None => Ok(cells),
+    }
+}
+
+/// Those scenes, `times` each, with nothing going wrong.
+pub(super) fn calm(scenes: &[Scene], times: usize) -> Vec<Plot> {
+    let plots = scenes.iter().map(|&scene| Plot {
+        scene,
+        target: None,
+        must_come: true,
+    });
     plots
+        .flat_map(|plot| std::iter::repeat_n(plot, times))
+        .collect()
 }
 
 /// A cell that must fail, or the matrix would prove nothing: a create that the network sends twice,
@@ -51,8 +73,10 @@ pub(super) fn control() -> Plot {
         what: "POST /tenant".to_owned(),
     };
     Plot {
-        mode: Mode::None,
-        scenario: Scenario::Create,
+        scene: Scene {
+            setting: Setting::canonical(Mode::None),
+            scenario: Scenario::Create,
+        },
         target: Some(Target {
             spot: Spot { deed, nth: 1 },
             fault: Fault::Duplicate,
@@ -65,11 +89,10 @@ pub(super) fn control() -> Plot {
 pub(super) fn learn(runs: &[(Plot, Run)]) -> Vec<Act> {
     let mut acts: Vec<Act> = Vec::new();
     for (plot, run) in runs {
-        let of = |act: &Act| act.mode == plot.mode && act.scenario == plot.scenario;
+        let of = |act: &Act| act.scene == plot.scene;
         if !acts.iter().any(of) {
             acts.push(Act {
-                mode: plot.mode,
-                scenario: plot.scenario,
+                scene: plot.scene,
                 calls: Vec::new(),
             });
         }
@@ -95,11 +118,11 @@ pub(super) fn cells(acts: &[Act], times: usize) -> Vec<Plot> {
     let mut plots = Vec::new();
     for act in acts {
         for known in &act.calls {
+            let mode = act.scene.setting.mode;
             let faults = Fault::ALL.iter();
-            let faults = faults.filter(|fault| fault.left_out(act.mode, &known.spot).is_none());
+            let faults = faults.filter(|fault| fault.left_out(mode, &known.spot).is_none());
             plots.extend(faults.map(|fault| Plot {
-                mode: act.mode,
-                scenario: act.scenario,
+                scene: act.scene,
                 target: Some(Target {
                     spot: known.spot.clone(),
                     fault: *fault,
@@ -137,7 +160,8 @@ mod tests {
             outcome: Outcome::Ok,
             calls: calls.iter().map(|what| spot(what)).collect(),
         };
-        let plots = calm(2);
+        let scenes: Vec<Scene> = Scene::all().collect();
+        let plots = calm(&scenes, 2);
         let runs: Vec<(Plot, Run)> = plots
             .into_iter()
             .enumerate()
@@ -147,12 +171,12 @@ mod tests {
             })
             .collect();
         let acts = learn(&runs);
-        assert_eq!(acts.len(), Mode::ALL.len() * Scenario::ALL.len());
+        assert_eq!(acts.len(), scenes.len());
         assert!(acts.iter().all(|act| act.calls.len() == 2));
         let all = cells(&acts, 2);
-        // One is left out for each scenario where two creates make two tenants: the one sent twice.
-        let doubling = Mode::ALL.iter().filter(|mode| !mode.absorbs()).count();
-        let left_out = doubling * Scenario::ALL.len();
+        // One is left out for each scene where two creates make two tenants: the one sent twice.
+        let doubles = |scene: &&Scene| !scene.setting.mode.absorbs();
+        let left_out = scenes.iter().filter(doubles).count();
         assert_eq!(all.len(), acts.len() * 2 * Fault::ALL.len() - left_out);
         let by_chance = |plot: &&Plot| !plot.must_come;
         assert_eq!(
@@ -164,5 +188,25 @@ mod tests {
             let is = |plot: &Plot| plot.target.as_ref().is_some_and(|t| t.fault == fault);
             assert!(sample.iter().any(is), "{fault:?}");
         }
+    }
+
+    #[test]
+    fn a_word_selects_scenes_calls_and_faults() {
+        let one = |word: &str| scenes(Some(word)).iter().map(Scene::to_string).collect();
+        let some: Vec<String> = one("in bare");
+        let bare = ["create", "delete", "failover"].map(|name| format!("None in bare, {name}"));
+        assert_eq!(some, bare);
+        let some: Vec<String> = one("Lookup, create: vendor POST /tenant #1: late");
+        assert_eq!(some, ["Lookup, create"]);
+        assert_eq!(scenes(Some("junk")), scenes(None));
+
+        let plots = vec![control()];
+        let line = "None, create: vendor POST /tenant #1: twice";
+        assert_eq!(plots.first().map(Plot::to_string).as_deref(), Some(line));
+        let found = |word| select(plots.clone(), Some(word)).map(|plots| plots.len());
+        assert_eq!(found("POST /tenant #1: tw"), Ok(1));
+        let why =
+            format!("--only: no cell has \"twic \" in its line; one of the lines is {line:?}");
+        assert_eq!(found("twic "), Err(why));
     }
 }

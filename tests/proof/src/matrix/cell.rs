@@ -1,10 +1,8 @@
 //! One cell: a scenario with one fault, and how it ends.
 
-use super::{
-    fault::Fault, lane::Lane, mode::Mode, scenario::Scenario, script::Target, spot::Spot,
-    stage::Stage,
-};
+use super::{fault::Fault, lane::Lane, script::Target, setting::Scene, spot::Spot, stage::Stage};
 use std::{
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::{AtomicUsize, Ordering},
 };
@@ -20,8 +18,7 @@ const LINES: usize = 40;
 /// A scenario, and what goes wrong in it.
 #[derive(Clone, Debug)]
 pub(super) struct Plot {
-    pub(super) mode: Mode,
-    pub(super) scenario: Scenario,
+    pub(super) scene: Scene,
     /// Nothing, to learn the calls.
     pub(super) target: Option<Target>,
     /// A call that does not come is a failure: it came whenever nothing went wrong.
@@ -81,17 +78,18 @@ fn once(lane: &Lane, plot: &Plot) -> (Run, bool) {
     static NUMBER: AtomicUsize = AtomicUsize::new(1);
     let name = format!("c{:05}", NUMBER.fetch_add(1, Ordering::Relaxed));
     let logged = lane.log().len();
+    let Scene { setting, scenario } = plot.scene;
     let may_hold = match &plot.target {
-        Some(Target { spot, fault }) => fault.may_hold(plot.mode, plot.scenario, spot),
-        None => plot.scenario.holds(plot.mode),
+        Some(Target { spot, fault }) => fault.may_hold(setting.mode, scenario, spot),
+        None => plot.scene.holds(),
     };
-    let stage = match Stage::set(lane, plot.mode, &name, may_hold) {
+    let stage = match Stage::set(lane, setting, &name, may_hold) {
         Ok(stage) => stage,
         Err(why) => return (failed(&why), true),
     };
-    let prepared = plot.scenario.prepare(&stage);
+    let prepared = scenario.prepare(&stage);
     lane.script.arm(plot.target.clone());
-    let played = prepared.and_then(|()| plot.scenario.play(&stage));
+    let played = prepared.and_then(|()| scenario.play(&stage));
     let (calls, met) = lane.script.disarm();
     let outcome = match played.and_then(|()| stage.strike()) {
         Ok(()) if stage.was_held() => Outcome::Held,
@@ -126,21 +124,21 @@ fn explain(lane: &Lane, stage: &Stage<'_>, logged: usize, why: &str) -> String {
 }
 
 impl Plot {
-    /// In a line.
-    pub(super) fn describe(&self) -> String {
-        let (mode, scenario) = (self.mode.name(), self.scenario.name());
-        match &self.target {
-            Some(Target { spot, fault }) => {
-                format!("{mode}, {scenario}: {spot}: {}", fault.name())
-            }
-            None => format!("{mode}, {scenario}: calm"),
-        }
-    }
-
     /// Whether it waits for long.
     pub(super) fn is_slow(&self) -> bool {
         self.target
             .as_ref()
             .is_some_and(|target| target.fault == Fault::Delay)
+    }
+}
+
+/// In a line.
+impl fmt::Display for Plot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scene = self.scene;
+        match &self.target {
+            Some(Target { spot, fault }) => write!(f, "{scene}: {spot}: {}", fault.name()),
+            None => write!(f, "{scene}: calm"),
+        }
     }
 }

@@ -16,6 +16,7 @@ mod mode;
 mod proxy;
 mod scenario;
 mod script;
+mod setting;
 mod spot;
 mod stage;
 mod table;
@@ -55,9 +56,10 @@ fn calm_runs(size: Size) -> usize {
     }
 }
 
-/// Runs the matrix, prints it, and says how many cells ended as promised.
-pub fn run(size: Size) -> Tally {
-    match matrix(size) {
+/// Runs the matrix, or the cells that have a word in their line; prints it, and says how many cells
+/// ended as promised.
+pub fn run(size: Size, only: Option<&str>) -> Tally {
+    match matrix(size, only) {
         Ok(tally) => tally,
         Err(why) => {
             println!("the matrix cannot be run: {why}");
@@ -69,45 +71,25 @@ pub fn run(size: Size) -> Tally {
     }
 }
 
-fn matrix(size: Size) -> Result<Tally, String> {
+fn matrix(size: Size, only: Option<&str>) -> Result<Tally, String> {
     let began = Instant::now();
     // A second call would only say that it is set already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = Runtime::new().map_err(|error| error.to_string())?;
-    // Before the lanes, which share it.
-    ControlPlane::shared();
-    let lanes = thread::scope(|scope| {
-        let start = || Lane::start(runtime.handle());
-        let starting: Vec<_> = (0..lanes(size)).map(|_| scope.spawn(start)).collect();
-        let started = starting.into_iter().map(|lane| lane.join());
-        started
-            .map(|lane| lane.map_err(|_| "a lane panicked".to_owned())?)
-            .collect::<Result<Vec<Lane>, String>>()
-    })?;
+    let lanes = start(size, &runtime)?;
 
     let times = calm_runs(size);
-    let calm = each(&lanes, &acts::calm(times));
+    let calm = each(&lanes, &acts::calm(&acts::scenes(only), times));
+    let acts = acts::learn(&calm);
+    let all = acts::select(acts::cells(&acts, times), only)?;
     let mut tally = Tally::default();
     for (plot, run) in &calm {
-        let asked = plot.scenario.holds(plot.mode);
-        let promised = if asked { Outcome::Held } else { Outcome::Ok };
-        tally.count(run.outcome == promised);
-        if asked && run.outcome == Outcome::Ok {
-            println!("FAIL {}: nobody was asked", plot.describe());
-        }
+        tally.count(is_as_promised(plot, run));
     }
-
     if let Some(lane) = lanes.first() {
-        let run = cell::run(lane, &acts::control());
-        let seen = matches!(&run.outcome, Outcome::Failed(why) if why.starts_with("two tenants"));
-        tally.count(seen);
-        if !seen {
-            println!("FAIL the two tenants of the control were not seen: {run:?}");
-        }
+        tally.count(sees_twins(lane));
     }
 
-    let acts = acts::learn(&calm);
-    let all = acts::cells(&acts, times);
     let chosen = match size {
         Size::Thorough => all.clone(),
         Size::Sample => acts::spread(&all, SAMPLE),
@@ -141,6 +123,38 @@ fn matrix(size: Size) -> Result<Tally, String> {
     Ok(tally)
 }
 
+fn start(size: Size, runtime: &Runtime) -> Result<Vec<Lane>, String> {
+    // Before the lanes, which share it.
+    ControlPlane::shared();
+    thread::scope(|scope| {
+        let start = || Lane::start(runtime.handle());
+        let starting: Vec<_> = (0..lanes(size)).map(|_| scope.spawn(start)).collect();
+        let started = starting.into_iter().map(|lane| lane.join());
+        started
+            .map(|lane| lane.map_err(|_| "a lane panicked".to_owned())?)
+            .collect()
+    })
+}
+
+/// Whether a calm run ended as it must; says so if a question is missing.
+fn is_as_promised(plot: &Plot, run: &cell::Run) -> bool {
+    let asked = plot.scene.holds();
+    if asked && run.outcome == Outcome::Ok {
+        println!("FAIL {plot}: nobody was asked");
+    }
+    run.outcome == if asked { Outcome::Held } else { Outcome::Ok }
+}
+
+/// Whether the two tenants of the control are seen; says so if they are not.
+fn sees_twins(lane: &Lane) -> bool {
+    let run = cell::run(lane, &acts::control());
+    let seen = matches!(&run.outcome, Outcome::Failed(why) if why.starts_with("two tenants"));
+    if !seen {
+        println!("FAIL the two tenants of the control were not seen: {run:?}");
+    }
+    seen
+}
+
 /// Runs cells on all lanes; the results are in the cells' order.
 fn each(lanes: &[Lane], plots: &[Plot]) -> Vec<(Plot, cell::Run)> {
     let mut order: Vec<usize> = (0..plots.len()).collect();
@@ -161,7 +175,7 @@ fn each(lanes: &[Lane], plots: &[Plot]) -> Vec<(Plot, cell::Run)> {
                     let run = cell::run(lane, plot);
                     if let Outcome::Failed(why) = &run.outcome {
                         // At once: the rest may take an hour.
-                        println!("FAIL {}: {why}", plot.describe());
+                        println!("FAIL {plot}: {why}");
                     }
                     let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
                     done.push((*index, plot.clone(), run));

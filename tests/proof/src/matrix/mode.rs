@@ -13,13 +13,15 @@ pub(super) enum Mode {
 }
 
 impl Mode {
-    /// The modes that are run: one more is a line here, and what the compiler asks for below.
-    pub(super) const ALL: [Self; 4] = [
-        Self::ExternalId,
-        Self::IdempotencyKey,
-        Self::Lookup,
-        Self::None,
-    ];
+    /// The one of such vendors.
+    pub(super) const fn of(vendor: Identity) -> Self {
+        match vendor {
+            Identity::ExternalId => Self::ExternalId,
+            Identity::IdempotencyKey => Self::IdempotencyKey,
+            Identity::Lookup => Self::Lookup,
+            Identity::None => Self::None,
+        }
+    }
 
     /// As it stands in a connection.
     pub(super) fn name(self) -> &'static str {

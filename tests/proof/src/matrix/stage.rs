@@ -1,12 +1,12 @@
 //! A cell's own vendor and objects: what a user does with them, and what is seen of them.
 
-use super::{cluster::Kind, lane::Lane, mode::Mode};
+use super::{cluster::Kind, lane::Lane, setting::Setting};
 use e2e::{
     history::{self, Rules, Twins},
     objects,
-    vendor::{Call, TOKEN},
+    vendor::{Call, TOKEN, id_in, seats_of},
 };
-use reference_vendor::{Auth, Config, Running};
+use reference_vendor::Running;
 use serde_json::{Value, json};
 use std::{
     cell::{Cell, RefCell},
@@ -34,7 +34,7 @@ pub(super) enum End {
 /// What a cell stands on.
 pub(super) struct Stage<'l> {
     pub(super) lane: &'l Lane,
-    pub(super) mode: Mode,
+    pub(super) setting: Setting,
     /// Of every object of the cell.
     pub(super) name: String,
     /// Whether a question to a person is among the promised ends.
@@ -51,22 +51,18 @@ impl<'l> Stage<'l> {
     /// A vendor, a connection to it through the proxy, and its Secret.
     pub(super) fn set(
         lane: &'l Lane,
-        mode: Mode,
+        setting: Setting,
         name: &str,
         may_hold: bool,
     ) -> Result<Self, String> {
-        let config = Config {
-            auth: Auth::Bearer(TOKEN.to_owned()),
-            identity: mode.vendor(),
-            ..Config::default()
-        };
-        let vendor = lane.runtime.block_on(reference_vendor::start(config));
+        let vendor = reference_vendor::start(setting.vendor());
+        let vendor = lane.runtime.block_on(vendor);
         let vendor = vendor.map_err(|error| error.to_string())?;
         lane.script.begin(name, vendor.url());
         let http = reqwest::blocking::Client::builder().no_proxy().build();
         let stage = Self {
             lane,
-            mode,
+            setting,
             name: name.to_owned(),
             may_hold,
             vendor,
@@ -79,13 +75,10 @@ impl<'l> Stage<'l> {
         lane.cluster.create(Kind::Secret, &secret)?;
         let mut connection: Value = parsed(&objects::connection(
             &format!("{}/{name}", lane.vendors),
-            json!({
-                "auth": {"bearer": {"secretRef": {"name": name}}},
-                "identity": {"mode": mode.name()},
-                "timeouts": {"connect": "1s", "request": "1s"},
-            }),
+            setting.connection(),
         ))?;
         connection["metadata"]["name"] = json!(name);
+        connection["spec"]["auth"]["bearer"]["secretRef"]["name"] = json!(name);
         lane.cluster
             .create(Kind::Connection, &connection.to_string())?;
         stage.wait("the connection is known", || stage.is_unprotected())?;
@@ -183,7 +176,7 @@ impl<'l> Stage<'l> {
             && object["status"]["state"] == word
             && object["status"]["tenantId"] == tenant["id"]
             && tenant["status"] == status
-            && tenant["limits"]["seats"] == seats
+            && seats_of(tenant) == Some(seats)
     }
 
     /// Somebody must say what became of a create: the vendor's truth, once nothing is under way.
@@ -193,9 +186,9 @@ impl<'l> Stage<'l> {
         if !idle || !self.answered.borrow_mut().insert(request.to_owned()) {
             return Ok(());
         }
-        let answer = match live.first().and_then(|tenant| tenant["id"].as_str()) {
+        let answer = match live.first().map(id_in) {
             Some(tenant) => {
-                self.adopted.borrow_mut().insert(tenant.to_owned());
+                self.adopted.borrow_mut().insert(tenant.clone());
                 format!("adopt:{tenant}")
             }
             None => format!("none:{request}"),
@@ -275,7 +268,7 @@ impl<'l> Stage<'l> {
     /// The vendor's log is one that the promise allows.
     pub(super) fn history(&self) -> Result<(), String> {
         let rules = Rules {
-            twins: self.mode.twins(),
+            twins: self.setting.mode.twins(),
             adopted: self.adopted.borrow().clone(),
             ..Rules::default()
         };
@@ -307,7 +300,7 @@ impl<'l> Stage<'l> {
         loop {
             self.lane.tend();
             let seen = probe();
-            if self.mode.twins() == Twins::Never && self.live()?.len() > 1 {
+            if self.setting.mode.twins() == Twins::Never && self.live()?.len() > 1 {
                 return Err(format!("two tenants: {:?}", self.live()?));
             }
             if self.held.get() && !self.may_hold {

@@ -13,7 +13,7 @@ pub(super) fn table(acts: &[Act], results: &[(Plot, Outcome)]) -> String {
     let mut text = String::new();
     for act in acts {
         // Writing to a String does not fail.
-        let _ = writeln!(text, "\n{}, {}", act.mode.name(), act.scenario.name());
+        let _ = writeln!(text, "\n{}", act.scene);
         let heads = Fault::ALL.map(|fault| format!("{:>6}", fault.name()));
         let _ = writeln!(text, "  {:<40}{}", "", heads.concat());
         for (k, known) in act.calls.iter().enumerate() {
@@ -36,10 +36,10 @@ pub(super) fn table(acts: &[Act], results: &[(Plot, Outcome)]) -> String {
         let of = |spot: &Spot| {
             Fault::ALL
                 .iter()
-                .find_map(|fault| fault.left_out(act.mode, spot))
+                .find_map(|fault| fault.left_out(act.scene.setting.mode, spot))
         };
         let why = act.calls.iter().find_map(|known| of(&known.spot))?;
-        Some((act.mode.name(), why))
+        Some((act.scene.setting.mode.name(), why))
     });
     if let Some((mode, why)) = left_out {
         let _ = writeln!(text, "x, {mode}: {why}.");
@@ -48,13 +48,12 @@ pub(super) fn table(acts: &[Act], results: &[(Plot, Outcome)]) -> String {
 }
 
 fn word(act: &Act, spot: &Spot, fault: Fault, results: &[(Plot, Outcome)]) -> &'static str {
-    if fault.left_out(act.mode, spot).is_some() {
+    if fault.left_out(act.scene.setting.mode, spot).is_some() {
         return "x";
     }
     let here = |plot: &Plot| {
         let target = plot.target.as_ref();
-        plot.mode == act.mode
-            && plot.scenario == act.scenario
+        plot.scene == act.scene
             && target.is_some_and(|target| target.spot == *spot && target.fault == fault)
     };
     match results.iter().find(|(plot, _)| here(plot)) {

@@ -11,7 +11,6 @@
 
 mod cases;
 mod fleet;
-mod history;
 mod proxy;
 mod times;
 
