@@ -316,6 +316,9 @@ impl Pace {
                 .mul_f64(1.0 + jitter * (2.0 * random() - 1.0))
         };
         let until = |at: Option<Instant>| at.map_or(IDLE, |at| at.saturating_duration_since(now));
+        // What became due while the pass ran was not seen by it: that is for a pass at once. What it
+        // saw and left alone waits for something else.
+        let verify = memory.verify_at.filter(|at| *at > now || !end.read_due);
         let wait = match end.rest {
             Rest::InSync | Rest::Invalid | Rest::Failed | Rest::Held | Rest::Missing => {
                 memory.failures = 0;
@@ -323,7 +326,7 @@ impl Pace {
                 if end.read || end.called || memory.next_read.is_none_or(|at| at <= now) {
                     memory.next_read = Some(now + drift_read());
                 }
-                let at = memory.verify_at.into_iter().chain(memory.next_read).min();
+                let at = verify.into_iter().chain(memory.next_read).min();
                 if end.rest == Rest::Invalid {
                     // A value that has to be unique may be free again.
                     until(at).min(intervals.pending)
@@ -342,7 +345,7 @@ impl Pace {
                     };
                     memory.next_read = Some(now + end.retry_after.unwrap_or(poll));
                 }
-                until(memory.next_read)
+                until(verify.into_iter().chain(memory.next_read).min())
             }
             Rest::Terminating if end.failed.is_none() => {
                 if end.read || end.called || memory.next_read.is_none_or(|at| at <= now) {
@@ -358,16 +361,11 @@ impl Pace {
                 let settled = memory
                     .intent
                     .as_ref()
-                    .map(|(_, _, since)| *since + intervals.settle)
-                    .filter(|at| *at > now);
+                    .filter(|_| !end.settled)
+                    .map(|(_, _, since)| *since + intervals.settle);
                 let wake = end.wake.map(|wait| now + wait);
-                until(
-                    settled
-                        .into_iter()
-                        .chain(memory.next_read)
-                        .chain(wake)
-                        .min(),
-                )
+                let times = [settled, verify, memory.next_read, wake];
+                until(times.into_iter().flatten().min())
             }
             Rest::Retry | Rest::Drifted | Rest::Unverified | Rest::Terminating => {
                 let wait = backoff(memory.failures).max(end.retry_after.unwrap_or_default());
@@ -419,6 +417,10 @@ impl Pace {
 pub struct End {
     /// How it ended.
     pub rest: Rest,
+    /// Its clock said that no earlier create can still land.
+    pub settled: bool,
+    /// Its clock said that a read is due.
+    pub read_due: bool,
     /// The vendor was read.
     pub read: bool,
     /// The vendor was called at all.
@@ -468,6 +470,8 @@ mod tests {
     fn end(rest: Rest) -> End {
         End {
             rest,
+            settled: true,
+            read_due: false,
             read: false,
             called: true,
             failed: None,
@@ -475,6 +479,17 @@ mod tests {
             retry_after: None,
             wake: None,
             twins: false,
+        }
+    }
+
+    fn intent(attempt: i64) -> Intent {
+        Intent {
+            id: "r".into(),
+            attempt,
+            external_id: "e".into(),
+            body: None,
+            repeated: false,
+            after: None,
         }
     }
 
@@ -528,14 +543,6 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn settling_counts_from_the_first_sight_of_the_attempt() {
         let pace = Pace::default();
-        let intent = |attempt| Intent {
-            id: "r".into(),
-            attempt,
-            external_id: "e".into(),
-            body: None,
-            repeated: false,
-            after: None,
-        };
         let settled = |attempt| {
             pace.due("u", "a", None, Some(&intent(attempt)), false, &INTERVALS)
                 .settled
@@ -586,5 +593,58 @@ mod tests {
             ..end(Rest::Retry)
         };
         assert!(pace.rested("u", &throttled, &INTERVALS) >= Duration::from_secs(90));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_settles_while_a_pass_runs_is_looked_at_at_once() {
+        let pace = Pace::default();
+        let due = || pace.due("u", "a", None, Some(&intent(1)), false, &INTERVALS);
+        let terminating = |due: Due| End {
+            settled: due.settled,
+            read_due: due.read,
+            called: false,
+            ..end(Rest::Terminating)
+        };
+        due();
+        pace.rested("u", &end(Rest::InSync), &INTERVALS);
+        tokio::time::advance(INTERVALS.settle - Duration::from_millis(1)).await;
+        let seen = due();
+        tokio::time::advance(Duration::from_millis(2)).await;
+        let wait = pace.rested("u", &terminating(seen), &INTERVALS);
+        assert_eq!(wait, Duration::ZERO);
+        // And once it was seen, nothing is waited for that is over.
+        let wait = pace.rested("u", &terminating(due()), &INTERVALS);
+        assert!(wait > BACKOFF_FIRST, "{wait:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_the_vendor_looks_soon_where_a_record_went_astray() {
+        for rest in [Rest::Pending, Rest::Terminating, Rest::InSync] {
+            let pace = Pace::default();
+            let due = || pace.due("u", "a", None, None, false, &INTERVALS);
+            let rested = |due: Due| {
+                let end = End {
+                    read_due: due.read,
+                    called: false,
+                    ..end(rest)
+                };
+                pace.rested("u", &end, &INTERVALS)
+            };
+            // Ready until now: the next read is far away.
+            due();
+            pace.rested("u", &end(Rest::InSync), &INTERVALS);
+            pace.read_soon("u");
+            let wait = rested(due());
+            assert!(wait < 2 * BACKOFF_FIRST, "{rest:?}: {wait:?}");
+            // Due while a pass runs that did not know it yet.
+            let seen = due();
+            tokio::time::advance(wait).await;
+            assert_eq!(rested(seen), Duration::ZERO, "{rest:?}");
+            // A pass that knows it and may not read is not repeated at once.
+            let seen = due();
+            assert!(seen.read, "{rest:?}");
+            let wait = rested(seen);
+            assert!(wait > BACKOFF_FIRST, "{rest:?}: {wait:?}");
+        }
     }
 }

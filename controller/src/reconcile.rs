@@ -220,6 +220,8 @@ fn end(seen: &Seen, rest: Rest) -> End {
     let failure = seen.facts.pass.failure.as_ref();
     End {
         rest,
+        settled: seen.facts.clock.settled,
+        read_due: seen.facts.clock.read_due,
         read: seen.facts.pass.read.is_some(),
         called: seen.called,
         failed: failure.map(|e| e.class),

@@ -59,8 +59,14 @@ pub async fn store(
             KubeError::Gone => return Err(error),
             KubeError::Conflict if weight == Weight::View => return Err(error),
             KubeError::Conflict => {
-                // A lost answer to our own write looks like this too, and so does a real loss.
-                if !holds(ctx, object, guard).await? {
+                let now = live(ctx, object).await?;
+                if now.status.as_ref() == Some(status) {
+                    // It is our own: only the answer to an earlier try was lost.
+                    ctx.pace
+                        .wrote(&uid, Arc::clone(&now), differs(object, &now));
+                    return Ok(now);
+                }
+                if !guard.holds(&now) {
                     tracing::warn!(
                         ?guard,
                         tenant = status.tenant_id,
@@ -89,15 +95,11 @@ fn differs(seen: &Subscription, stored: &Subscription) -> bool {
         || seen.deletion_timestamp != stored.deletion_timestamp
 }
 
-/// Whether the guard holds of the object as it is now.
-async fn holds(ctx: &Context, object: &Subscription, guard: &Guard) -> Result<bool, KubeError> {
+/// The object as it is now.
+async fn live(ctx: &Context, object: &Subscription) -> Result<Arc<Subscription>, KubeError> {
     let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
     let name = object.metadata.name.as_deref().unwrap_or_default();
-    let Some(now) = ctx.cluster.subscription(namespace, name).await? else {
-        return Err(KubeError::Gone);
-    };
-    if now.metadata.uid != object.metadata.uid {
-        return Err(KubeError::Gone);
-    }
-    Ok(guard.holds(&now))
+    let now = ctx.cluster.subscription(namespace, name).await?;
+    now.filter(|now| now.metadata.uid == object.metadata.uid)
+        .ok_or(KubeError::Gone)
 }
