@@ -319,11 +319,13 @@ impl Pace {
         // What became due while the pass ran was not seen by it: that is for a pass at once. What it
         // saw and left alone waits for something else.
         let verify = memory.verify_at.filter(|at| *at > now || !end.read_due);
+        let read_passed =
+            end.read || end.called || memory.next_read.is_none_or(|at| at <= now && end.read_due);
         let wait = match end.rest {
             Rest::InSync | Rest::Invalid | Rest::Failed | Rest::Held | Rest::Missing => {
                 memory.failures = 0;
                 memory.not_before = None;
-                if end.read || end.called || memory.next_read.is_none_or(|at| at <= now) {
+                if read_passed {
                     memory.next_read = Some(now + drift_read());
                 }
                 let at = verify.into_iter().chain(memory.next_read).min();
@@ -337,7 +339,7 @@ impl Pace {
             Rest::Pending | Rest::Inquiring | Rest::Overdue => {
                 memory.failures = 0;
                 memory.not_before = None;
-                if end.read || end.called || memory.next_read.is_none_or(|at| at <= now) {
+                if read_passed {
                     let poll = if end.rest == Rest::Overdue {
                         BACKOFF_MOST
                     } else {
@@ -348,7 +350,7 @@ impl Pace {
                 until(verify.into_iter().chain(memory.next_read).min())
             }
             Rest::Terminating if end.failed.is_none() => {
-                if end.read || end.called || memory.next_read.is_none_or(|at| at <= now) {
+                if read_passed {
                     memory.failures = 0;
                     // Who waits for a time of its own has nothing to hear from the vendor.
                     let poll = if end.wake.is_some() {
@@ -646,5 +648,24 @@ mod tests {
             let wait = rested(seen);
             assert!(wait > BACKOFF_FIRST, "{rest:?}: {wait:?}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_poll_that_becomes_due_while_a_pass_runs_is_not_left_out() {
+        let pace = Pace::default();
+        let due = || pace.due("u", "a", None, None, true, &INTERVALS);
+        due();
+        let next = pace.rested("u", &end(Rest::Pending), &INTERVALS);
+        tokio::time::advance(next - Duration::from_millis(10)).await;
+        let idle = |due: Due| End {
+            read_due: due.read,
+            called: false,
+            ..end(Rest::Pending)
+        };
+        let seen = due();
+        tokio::time::advance(Duration::from_millis(10)).await;
+        assert_eq!(pace.rested("u", &idle(seen), &INTERVALS), Duration::ZERO);
+        let wait = pace.rested("u", &idle(due()), &INTERVALS);
+        assert!(wait > INTERVALS.poll, "{wait:?}");
     }
 }

@@ -144,7 +144,10 @@ pub(super) fn spread(all: &[Plot], about: usize) -> Vec<Plot> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::cell::Outcome, *};
+    use super::{
+        super::{SAMPLE, cell::Outcome},
+        *,
+    };
 
     fn spot(what: &str) -> Spot {
         let deed = Deed {
@@ -183,7 +186,7 @@ mod tests {
             all.iter().filter(by_chance).count(),
             acts.len() * Fault::ALL.len()
         );
-        let sample = spread(&all, 40);
+        let sample = spread(&all, SAMPLE);
         for fault in Fault::ALL {
             let is = |plot: &Plot| plot.target.as_ref().is_some_and(|t| t.fault == fault);
             assert!(sample.iter().any(is), "{fault:?}");

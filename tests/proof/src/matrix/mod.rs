@@ -36,7 +36,7 @@ use std::{
 use tokio::runtime::Runtime;
 
 /// About how many cells the sample has.
-const SAMPLE: usize = 40;
+const SAMPLE: usize = 32;
 
 /// How many cells run at a time: most of a cell's time is spent waiting.
 fn lanes(size: Size) -> usize {

@@ -76,6 +76,7 @@ impl fmt::Display for Spot {
 
 /// What a call to the vendor does; `path` without the cell's prefix.
 pub(super) fn at_vendor(method: &Method, path: &str) -> Deed {
+    let (path, _query) = path.split_once('?').unwrap_or((path, ""));
     let mut segments = path.trim_matches('/').split('/');
     let what = match (segments.nth(1), segments.next()) {
         (None, _) => "/tenant".to_owned(),
@@ -169,8 +170,14 @@ mod tests {
         assert_eq!(cluster(Method::POST, events, out), None);
         for (path, what) in [
             ("/tenant", "PUT /tenant"),
+            ("/tenant?externalId=k", "PUT /tenant"),
             ("/tenant/t-1", "PUT /tenant/{id}"),
+            ("/tenants/t-1?version=3", "PUT /tenant/{id}"),
             ("/tenant/t-1/disable", "PUT /tenant/{id}/disable"),
+            (
+                "/tenant/t-1/last_op?operation=9",
+                "PUT /tenant/{id}/last_op",
+            ),
         ] {
             assert_eq!(at_vendor(&Method::PUT, path).what, what);
         }
