@@ -2,7 +2,7 @@
 //!
 //! * `cargo proof model --worlds [WORLD...]`: the shipped planner alone, as in
 //!   `cargo proof model --worlds "None: a fault in the cluster"`;
-//! * `cargo proof matrix [--thorough] --only WORD`: the cells with the word in their line, as in
+//! * `cargo proof matrix|replicas [--thorough] --only WORD`: what has the word in its line, as in
 //!   `cargo proof matrix --thorough --only "Lookup in scenario, create"`, or `--only junk`.
 #![expect(clippy::print_stdout, reason = "the output is what it is run for")]
 
@@ -12,7 +12,7 @@ use proof::{Size, Tally, matrix, model, replicas};
 
 const USAGE: &str = "usage: cargo proof model|matrix|replicas [--thorough]
        cargo proof model --worlds [WORLD...]
-       cargo proof matrix [--thorough] --only WORD";
+       cargo proof matrix|replicas [--thorough] --only WORD";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     let tally = match (part, only) {
         ("model", None) => model::run(size),
         ("matrix", only) => matrix::run(size, only),
-        ("replicas", None) => replicas::run(size),
+        ("replicas", only) => replicas::run(size, only),
         _ => return usage(),
     };
     told(tally)

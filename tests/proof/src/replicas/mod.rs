@@ -30,26 +30,48 @@ const MODES: [IdentityMode; 3] = [
     IdentityMode::Lookup,
 ];
 
-/// Runs this part.
-pub fn run(size: Size) -> Tally {
+/// Runs this part, or the cases that have a word in their line.
+pub fn run(size: Size, only: Option<&str>) -> Tally {
+    let all = cases(size);
+    let selected = |line: &str| only.is_none_or(|word| line.contains(word));
     let mut tally = Tally::default();
-    for mode in MODES {
-        for case in Case::ALL {
-            let Some(reach) = case.reach(size) else {
-                continue;
-            };
-            // Whatever it starts is ended when it unwinds; nothing is looked at afterwards.
-            let ended = catch_unwind(AssertUnwindSafe(|| case.run(mode, reach)));
-            tally.count(ended.is_ok());
-            let what = format!("{mode:?}: {case}, {reach}");
-            match ended {
-                Ok(times) => say(&format!("ok      {what}{}", seen(&times))),
-                // What it said is on standard error already.
-                Err(_) => say(&format!("FAILED  {what}")),
-            }
+    for (what, mode, case, reach) in all.iter().filter(|(line, ..)| selected(line)) {
+        // Whatever it starts is ended when it unwinds; nothing is looked at afterwards.
+        let ended = catch_unwind(AssertUnwindSafe(|| case.run(*mode, *reach)));
+        tally.count(ended.is_ok());
+        match ended {
+            Ok(times) => say(&format!("ok      {what}{}", seen(&times))),
+            // What it said is on standard error already.
+            Err(_) => say(&format!("FAILED  {what}")),
         }
     }
+    if let (
+        Tally {
+            passed: 0,
+            failed: 0,
+        },
+        Some(word),
+    ) = (tally, only)
+    {
+        let lines: Vec<&str> = all.iter().map(|(line, ..)| line.as_str()).collect();
+        say(&format!(
+            "--only: {word:?} is in none of\n{}",
+            lines.join("\n")
+        ));
+    }
     tally
+}
+
+/// Every case of that size in every mode, with its line.
+fn cases(size: Size) -> Vec<(String, IdentityMode, Case, Reach)> {
+    let in_mode = |mode| {
+        let cases = Case::ALL.into_iter();
+        cases.filter_map(move |case| {
+            let reach = case.reach(size)?;
+            Some((format!("{mode:?}: {case}, {reach}"), mode, case, reach))
+        })
+    };
+    MODES.into_iter().flat_map(in_mode).collect()
 }
 
 fn seen(times: &Times) -> String {
