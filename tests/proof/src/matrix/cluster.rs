@@ -16,6 +16,7 @@ const OURS: &str = "/apis/fulfillment-operator.io/v1alpha1";
 pub(super) enum Kind {
     Subscription,
     Connection,
+    TierConfiguration,
     Secret,
 }
 
@@ -48,6 +49,7 @@ impl Cluster {
         let (prefix, plural) = match kind {
             Kind::Subscription => (OURS, "subscriptions"),
             Kind::Connection => (OURS, "vendorconnections"),
+            Kind::TierConfiguration => (OURS, "tierconfigurations"),
             Kind::Secret => ("/api/v1", "secrets"),
         };
         let path = format!("{prefix}/namespaces/{}/{plural}/{name}", self.namespace);

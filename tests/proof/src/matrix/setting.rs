@@ -16,12 +16,13 @@ pub(super) struct Setting {
 impl Setting {
     /// Each mode in the canonical dialect, and each other dialect of `examples/vendors/` in the mode
     /// that is its own: one more is a line here.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::canonical(Mode::ExternalId),
         Self::canonical(Mode::IdempotencyKey),
         Self::canonical(Mode::Lookup),
         Self::canonical(Mode::None),
         Self::spoken(Dialect::Scenario),
+        Self::spoken(Dialect::ResellerTree),
         Self::spoken(Dialect::Operation),
         Self::spoken(Dialect::Bare),
     ];
@@ -78,6 +79,11 @@ impl Setting {
         });
         objects::merge(&mut spec, ours);
         spec
+    }
+
+    /// Whether a customer's tenant is below the one of a reseller, who has to be there first.
+    pub(super) fn has_resellers(self) -> bool {
+        self.connection()["dialect"]["tierTenants"] == true
     }
 
     /// Whether its vendor gives a secret that goes into an output Secret.

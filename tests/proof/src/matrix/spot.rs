@@ -49,12 +49,19 @@ impl Spot {
     }
 
     /// Whether it may stay away in a run where nothing goes wrong before it: a paced look, and what
-    /// guards a connection and its Secret, which the pass over the connection and those over its
+    /// guards a connection, its Secret or a tier, which the pass over that and those over its
     /// Subscriptions share; the one that comes first does it, and the other finds it done.
     pub(super) fn comes_by_chance(&self) -> bool {
         let what = self.deed.what.as_str();
         let (_, role) = what.split_once(' ').unwrap_or(("", what));
-        self.is_paced() || matches!(role, "connection" | "connection/status" | "secret")
+        let guarded = [
+            "connection",
+            "connection/status",
+            "secret",
+            "tier",
+            "tier/status",
+        ];
+        self.is_paced() || guarded.contains(&role)
     }
 
     /// A repeated look at the namespace: the operator goes by what it saw within the last half
@@ -126,6 +133,7 @@ fn role(kind: &str, name: &str, cell: &str) -> Option<&'static str> {
     match (kind, name.strip_prefix(cell)?) {
         ("subscriptions", "") => Some("subscription"),
         ("vendorconnections", "") => Some("connection"),
+        ("tierconfigurations", "") => Some("tier"),
         ("secrets", "") => Some("secret"),
         ("secrets", _) => Some("output secret"),
         (_, _) => None,

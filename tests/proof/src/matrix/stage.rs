@@ -45,6 +45,8 @@ pub(super) struct Stage<'l> {
     answered: RefCell<BTreeSet<String>>,
     adopted: RefCell<BTreeSet<String>>,
     held: Cell<bool>,
+    /// How many resellers have tenants of their own.
+    resellers: Cell<usize>,
 }
 
 impl<'l> Stage<'l> {
@@ -70,6 +72,7 @@ impl<'l> Stage<'l> {
             answered: RefCell::default(),
             adopted: RefCell::default(),
             held: Cell::new(false),
+            resellers: Cell::new(0),
         };
         let secret = objects::secret(name, &[("token", TOKEN)]);
         lane.cluster.create(Kind::Secret, &secret)?;
@@ -82,7 +85,50 @@ impl<'l> Stage<'l> {
         lane.cluster
             .create(Kind::Connection, &connection.to_string())?;
         stage.wait("the connection is known", || stage.is_unprotected())?;
+        if setting.has_resellers() {
+            stage.set_reseller()?;
+        }
         Ok(stage)
+    }
+
+    /// The reseller, and the tenant that makes him one at the vendor.
+    fn set_reseller(&self) -> Result<(), String> {
+        let tier = json!({
+            "apiVersion": "fulfillment-operator.io/v1alpha1",
+            "kind": "TierConfiguration",
+            "metadata": {"name": self.name},
+            "spec": {
+                "connectionRef": {"name": self.name},
+                "product": "mail-pro",
+                "level": 1,
+                "account": {"externalId": "r-3", "name": "Elbe Cloud"},
+            },
+        });
+        let cluster = &self.lane.cluster;
+        cluster.create(Kind::TierConfiguration, &tier.to_string())?;
+        self.resellers.set(1);
+        self.wait("the reseller is set up", || {
+            let tier = cluster.find(Kind::TierConfiguration, &self.name)?;
+            let tier = tier.unwrap_or_default();
+            if tier["status"]["state"] == "Active" {
+                self.is_unprotected()
+            } else {
+                Err(said(&tier))
+            }
+        })
+    }
+
+    /// The reseller goes, when nobody is below him any more.
+    fn strike_reseller(&self) -> Result<(), String> {
+        let cluster = &self.lane.cluster;
+        cluster.delete(Kind::TierConfiguration, &self.name)?;
+        self.resellers.set(0);
+        self.wait("the reseller is gone", || {
+            match cluster.find(Kind::TierConfiguration, &self.name)? {
+                Some(tier) => Err(said(&tier)),
+                None => self.is_unprotected(),
+            }
+        })
     }
 
     /// Whether a person was asked.
@@ -94,6 +140,10 @@ impl<'l> Stage<'l> {
     pub(super) fn subscribe(&self, spec: Value) -> Result<(), String> {
         let mut object: Value = parsed(&objects::subscription(&self.name, spec))?;
         object["spec"]["connectionRef"]["name"] = json!(self.name);
+        if self.resellers.get() > 0 {
+            let tier = json!({"tierConfigurationRef": {"name": self.name}});
+            object["spec"]["tiers"]["tier1"] = tier;
+        }
         let object = object.to_string();
         self.lane.cluster.create(Kind::Subscription, &object)
     }
@@ -221,6 +271,7 @@ impl<'l> Stage<'l> {
     }
 
     fn protection(&self, tenants: usize) -> Result<(), String> {
+        let tenants = tenants + self.resellers.get();
         let find = |kind| self.lane.cluster.find(kind, &self.name);
         let connection = find(Kind::Connection)?.unwrap_or_default();
         let secret = find(Kind::Secret)?.unwrap_or_default();
@@ -230,7 +281,8 @@ impl<'l> Stage<'l> {
         };
         let counted = &connection["status"]["subscriptions"];
         let seen = (finalizers(&connection), finalizers(&secret));
-        if seen == (tenants, tenants) && *counted == tenants {
+        let held = tenants.min(1);
+        if seen == (held, held) && *counted == tenants {
             Ok(())
         } else {
             Err(format!(
@@ -243,13 +295,15 @@ impl<'l> Stage<'l> {
         self.lane.cluster.find(Kind::Subscription, &self.name)
     }
 
+    /// The customers' tenants that are there.
     fn live(&self) -> Result<Vec<Value>, String> {
         let mut tenants = self.vendor_list("tenants")?;
         tenants.retain(|tenant| {
-            matches!(
+            let live = matches!(
                 tenant["status"].as_str(),
                 Some("pending" | "active" | "suspended")
-            )
+            );
+            live && tenant["tree"]["kind"] != "partner"
         });
         Ok(tenants)
     }
@@ -284,6 +338,9 @@ impl<'l> Stage<'l> {
     pub(super) fn strike(&self) -> Result<(), String> {
         self.unsubscribe()?;
         self.reach(End::Gone)?;
+        if self.resellers.get() > 0 {
+            self.strike_reseller()?;
+        }
         self.history()?;
         self.lane.cluster.delete(Kind::Connection, &self.name)?;
         self.lane.cluster.delete(Kind::Secret, &self.name)
