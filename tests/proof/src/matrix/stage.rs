@@ -271,7 +271,6 @@ impl<'l> Stage<'l> {
     }
 
     fn protection(&self, tenants: usize) -> Result<(), String> {
-        let tenants = tenants + self.resellers.get();
         let find = |kind| self.lane.cluster.find(kind, &self.name);
         let connection = find(Kind::Connection)?.unwrap_or_default();
         let secret = find(Kind::Secret)?.unwrap_or_default();
@@ -281,8 +280,12 @@ impl<'l> Stage<'l> {
         };
         let counted = &connection["status"]["subscriptions"];
         let seen = (finalizers(&connection), finalizers(&secret));
-        let held = tenants.min(1);
-        if seen == (held, held) && *counted == tenants {
+        // What it comes to is said at once where it leaves or reaches 0, else within a minute.
+        let (held, right) = match self.resellers.get() {
+            0 => (tenants, *counted == tenants),
+            _ => (1, counted.as_u64().is_some_and(|count| count > 0)),
+        };
+        if seen == (held, held) && right {
             Ok(())
         } else {
             Err(format!(
