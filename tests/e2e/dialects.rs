@@ -1,10 +1,6 @@
 //! The dialects that are shipped in `examples/vendors/`: a whole life, faults and a crash in each of
 //! them, from the YAML alone.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "tests fail by panicking"
-)]
+#![expect(clippy::expect_used, reason = "tests fail by panicking")]
 
 use e2e::{
     SOON, World, examples,
