@@ -2,8 +2,8 @@
 //! is not. The real binary against the real vendor; no control plane.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
-use crate::examples::files;
 use control_plane::terminate;
+use e2e::examples::files;
 use e2e::{
     Vendor,
     binaries::{self, workspace},
