@@ -245,7 +245,8 @@ async fn call(ctx: &Context, scope: &Scope, seen: &mut Seen, step: &Step) -> Res
     } else {
         seen.facts.ledger.tenant_id.clone().unwrap_or_default()
     };
-    let with_inputs = drift::inputs(&seen.facts.desired, &seen.facts.ledger);
+    let (desired, ledger) = (&seen.facts.desired, &seen.facts.ledger);
+    let with_inputs = drift::inputs(desired, ledger) || drift::unsent(desired, ledger);
     let deadline = seen.deadline.unwrap_or_else(Instant::now);
     let order = match (step, &seen.sent_before) {
         // The same bytes as before, whatever the spec says by now.
@@ -283,6 +284,9 @@ async fn call(ctx: &Context, scope: &Scope, seen: &mut Seen, step: &Step) -> Res
     seen.called = true;
     log(seen, step, operation, &answer);
     keep(seen, &answer);
+    if answer.as_ref().is_ok_and(|answer| answer.replayed) {
+        ctx.pace.read_soon(&uid(seen));
+    }
     ledger::answered(&mut seen.facts, step, answer);
     note_gone(scope, seen, &usable);
     Ok(())

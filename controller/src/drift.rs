@@ -39,10 +39,16 @@ pub fn state(desired: &Desired, ledger: &Ledger) -> Option<Drift> {
     })
 }
 
-/// Whether parameters differ from what the vendor last took or refused. Where none are declared,
-/// none are managed.
+/// Whether parameters and tiers differ from what the vendor last took. Where none are declared, none
+/// are managed.
 pub fn inputs(desired: &Desired, ledger: &Ledger) -> bool {
     desired.inputs.is_some() && desired.inputs != ledger.inputs_hash
+}
+
+/// Whether they differ from what the vendor was sent last, whatever became of it.
+pub fn unsent(desired: &Desired, ledger: &Ledger) -> bool {
+    let sent = ledger.sent_inputs_hash.as_ref();
+    desired.inputs.is_some() && desired.inputs.as_ref() != sent.or(ledger.inputs_hash.as_ref())
 }
 
 /// All named differences, each with the time it was first found.

@@ -29,6 +29,8 @@ pub struct Facts {
     pub rules: Rules,
     /// Why nothing can be done, if so.
     pub trouble: Option<Trouble>,
+    /// Why nothing can be bought, while what was bought is looked after.
+    pub unready: Option<Trouble>,
     /// What the clock says, as answers to questions.
     pub clock: Clock,
     /// What has happened in this pass.

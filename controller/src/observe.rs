@@ -131,7 +131,7 @@ pub async fn observe(
         }
     }
     let callback_url = callback_url(ctx, &object, usable.as_ref());
-    let order = Order {
+    let mut order = Order {
         external_id: external_id.clone(),
         product: spec.product.clone(),
         callback_url: callback_url.clone(),
@@ -139,17 +139,22 @@ pub async fn observe(
         parameters: parameters.values,
         structured: parameters.structured,
         tiers: carried.tiers,
+        tiers_withheld: false,
         tier: own_level,
         secrets: [parameters.secrets, carried.secrets].concat(),
     };
-    let mut inputs = ctx.key.inputs_hash(&order.inputs());
-    if let Some(why) = carried.trouble {
-        if deleting || is_bought(&ledger) {
-            // What was bought stays as it was agreed on until its tiers are ready again.
-            inputs.clone_from(&ledger.inputs_hash);
-        } else {
-            trouble = trouble.or(Some(why));
-        }
+    let mut inputs = order.inputs_hash(&ctx.key);
+    let mut unready = carried.trouble;
+    if unready.is_some() && (deleting || is_bought(&ledger)) {
+        // What was bought stays under what was agreed on until its tiers are ready again.
+        let known = ledger
+            .sent_inputs_hash
+            .as_ref()
+            .or(ledger.inputs_hash.as_ref());
+        inputs = order.inputs_hash_under(&ctx.key, known.map(String::as_str));
+        order.tiers_withheld = true;
+    } else {
+        trouble = trouble.or(unready.take());
     }
     if deleting && let Some(user) = tier::still_used(scope, &object) {
         trouble = trouble.or_else(|| Some(inputs::not_ready(format!("the tenant of Subscription {user} stands under this one, which is kept until that is gone"))));
@@ -173,6 +178,7 @@ pub async fn observe(
         intent: kubernetes::intent(&object),
         rules: rules(usable.as_ref()),
         trouble,
+        unready,
         clock: Clock::default(),
         pass: Pass {
             request_id: request_id(),
@@ -212,7 +218,7 @@ pub async fn observe(
         facts.clock.repeatable = remembered(&facts)
             && sent_before.as_ref().is_some_and(|order| {
                 let sent = facts.ledger.create.as_ref();
-                ctx.key.inputs_hash(&order.inputs()) == sent.and_then(|sent| sent.inputs.clone())
+                order.inputs_hash(&ctx.key) == sent.and_then(|sent| sent.inputs.clone())
             });
     }
     let guard = facts.ledger.request.as_ref().map(Guard::request);

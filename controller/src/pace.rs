@@ -318,7 +318,8 @@ impl Pace {
         let until = |at: Option<Instant>| at.map_or(IDLE, |at| at.saturating_duration_since(now));
         // What became due while the pass ran was not seen by it: that is for a pass at once. What it
         // saw and left alone waits for something else.
-        let verify = memory.verify_at.filter(|at| *at > now || !end.read_due);
+        let fresh = !end.read_due || end.twins;
+        let verify = memory.verify_at.filter(|at| *at > now || fresh);
         let read_passed =
             end.read || end.called || memory.next_read.is_none_or(|at| at <= now && end.read_due);
         let wait = match end.rest {

@@ -218,8 +218,11 @@ fn guard(seen: &Seen) -> (Guard, Weight) {
 
 fn end(seen: &Seen, rest: Rest) -> End {
     let failure = seen.facts.pass.failure.as_ref();
+    let request = seen.facts.ledger.request.as_ref();
+    let refused = rest == Rest::Inquiring && !request.is_some_and(ledger::awaiting_vendor);
     End {
-        rest,
+        // What was refused, the vendor has no news of.
+        rest: if refused { Rest::Failed } else { rest },
         settled: seen.facts.clock.settled,
         read_due: seen.facts.clock.read_due,
         read: seen.facts.pass.read.is_some(),

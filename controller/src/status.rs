@@ -59,7 +59,16 @@ pub async fn store(
             KubeError::Gone => return Err(error),
             KubeError::Conflict if weight == Weight::View => return Err(error),
             KubeError::Conflict => {
-                let now = live(ctx, object).await?;
+                let now = match live(ctx, object).await {
+                    Ok(now) => now,
+                    Err(KubeError::Gone) => return Err(KubeError::Gone),
+                    Err(why) if !lasting => return Err(why),
+                    Err(why) => {
+                        tracing::warn!(%why, tenant = status.tenant_id, "whose record stands cannot be seen yet");
+                        sleep(wait).await;
+                        continue;
+                    }
+                };
                 if now.status.as_ref() == Some(status) {
                     // It is our own: only the answer to an earlier try was lost.
                     ctx.pace

@@ -316,11 +316,16 @@ pub struct SubscriptionStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8192))]
     pub activation: Option<String>,
-    /// A keyed hash of the parameters the vendor last took or refused, so that a change made while
-    /// the operator was away is seen.
+    /// A keyed hash of the parameters and tiers the vendor last took, so that a change made while the
+    /// operator was away is seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub inputs_hash: Option<String>,
+    /// The same of those that the vendor was sent last and has not taken: it has not decided, or
+    /// refused them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub sent_inputs_hash: Option<String>,
     /// What the vendor, or the product's own rules, say is wrong with a parameter; limits stand here
     /// as limits.name.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -20,6 +20,7 @@ mod gitops;
 mod guards;
 mod hazards;
 mod identity;
+mod inquiries;
 mod lifecycle;
 mod modes;
 mod oauth;

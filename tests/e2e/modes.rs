@@ -15,6 +15,43 @@ fn lose_the_answer(world: &World) {
         .fault(json!({"method": "POST", "path": "/tenant", "fault": {"closeAfter": true}}));
 }
 
+/// The key that a rebuilt cluster derives is one the vendor knows; what it made with it, only a person
+/// can say where the order is another one by now.
+#[test]
+fn a_key_that_made_something_else_is_held_and_not_replaced() {
+    let world = World::builder().identity("IdempotencyKey").start();
+    world.subscribe("mail", json!({"limits": {"seats": 50}}));
+    let before = world.ready("mail");
+    world.subscribe("mail", json!({"limits": {"seats": 60}}));
+    world.ready("mail");
+    rebuild(&world);
+    world.subscribe("mail", json!({"limits": {"seats": 60}}));
+    let held = world.stands("mail", "Ready", "False CreateOutcomeUnknown");
+    let said = message(&held, "Ready");
+    assert!(
+        said.contains("was sent before, with other limits"),
+        "{said}"
+    );
+    // Neither an edit nor a person's impatience buys another one.
+    world.subscribe("mail", json!({"limits": {"seats": 70}}));
+    world.request("mail", "again");
+    world.until("held", "Subscription", "mail", |mail| {
+        mail["status"]["lastHandledReconcileAt"] == "again"
+    });
+    world.stands("mail", "Ready", "False CreateOutcomeUnknown");
+    assert_eq!(world.vendor.count("live"), 1);
+    let tenant = before["status"]["tenantId"].as_str().unwrap_or_default();
+    world.vendor.adopted(tenant);
+    world.annotate(
+        "mail",
+        &format!("fulfillment-operator.io/resolve-create=adopt:{tenant}"),
+    );
+    world.until("taken", "Subscription", "mail", |mail| {
+        standing(mail, "Ready") == "True Active" && mail["status"]["limits"]["seats"] == 70
+    });
+    assert_eq!(world.vendor.count("tenants"), 1);
+}
+
 /// All that is left of the cluster is the YAML and the installation key.
 fn rebuild(world: &World) {
     world.operator.stop();

@@ -232,21 +232,53 @@ fn an_update_that_is_not_approved_stops_purchases_and_nothing_that_was_bought() 
 
     let mut spec = under("north");
     spec["limits"] = json!({"seats": 70});
-    world.subscribe("mail", spec);
+    world.subscribe("mail", spec.clone());
     world.until("changed", "Subscription", "mail", |mail| {
         mail["status"]["limits"]["seats"] == 70 && standing(mail, "Ready") == "True Active"
     });
+    // Its own parameters too; what the tier does not agree on is not sent along.
+    spec["parameters"] = json!([{"name": "contact_phone", "value": "+1 201 555 0123"}]);
+    world.subscribe("mail", spec);
+    world.eventually("the phone number is with the vendor", e2e::SOON, || {
+        let tenant = world.vendor.tenant();
+        let phone = &tenant["terms"]["parameters"]["contact_phone"];
+        if phone == "+1 201 555 0123" {
+            Ok(())
+        } else {
+            Err(tenant.to_string())
+        }
+    });
+    world.ready("mail");
     let calls = world.vendor.calls();
-    assert_eq!(operations(&calls), ["create", "change"]);
-    assert_eq!(calls[1].body()["tiers"], Value::Null);
+    assert_eq!(operations(&calls), ["create", "change", "change"]);
+    for change in &calls[1..] {
+        assert_eq!(change.body()["tiers"], Value::Null);
+    }
+    // Nor is anything bought anew under it.
+    world
+        .vendor
+        .vanish(&e2e::vendor::id_in(&world.vendor.tenant()));
+    world.request("mail", "look");
+    world.until("waits", "Subscription", "mail", |mail| {
+        standing(mail, "Ready") == "False TierConfigurationNotReady"
+    });
+    assert_eq!(world.vendor.count("create"), 1);
 
     world.apply(&tier("north", numbered("78")));
     world.ready("files");
-    world.until("sent again", "Subscription", "mail", |mail| {
-        mail["status"]["history"]
-            .as_array()
-            .is_some_and(|all| all.len() == 3)
-    });
+    world.ready("mail");
+    for create in world
+        .vendor
+        .calls_since(calls.last().map_or(0, e2e::vendor::Call::sequence))
+    {
+        if create.operation() == "create" {
+            assert_eq!(
+                create.body()["tiers"]["tier1"]["parameters"]["reseller_id"],
+                "78"
+            );
+        }
+    }
+    assert_eq!(world.vendor.count("create"), 3);
 }
 
 #[test]

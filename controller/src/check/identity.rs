@@ -259,6 +259,7 @@ mod tests {
         Ok(Answer {
             said,
             retry_after: None,
+            replayed: false,
         })
     }
 

@@ -53,6 +53,7 @@ pub(super) fn adopted(f: &mut Facts, id: &str, answer: Result<Answer, VendorErro
             f.pass.read = Some(Read::Found);
             f.ledger.tenant_id = Some(id.to_owned());
             f.ledger.inputs_hash = None;
+            f.ledger.sent_inputs_hash = None;
             f.ledger.create = None;
             // From now on it goes by the name it has.
             let named = tenant.external_id.clone().filter(|name| !name.is_empty());
@@ -91,7 +92,7 @@ pub(super) fn mutated(f: &mut Facts, type_: RequestType, answer: Result<Answer, 
             begin(f, type_);
             if error.class == Class::Refused && type_ != RequestType::Cancel {
                 if type_ == RequestType::Change {
-                    f.ledger.inputs_hash = f.desired.inputs.clone();
+                    sent(f);
                 }
                 f.pass.mutated = true;
                 refused(f, &error);
@@ -101,6 +102,13 @@ pub(super) fn mutated(f: &mut Facts, type_: RequestType, answer: Result<Answer, 
             f.pass.failure = Some(error);
         }
     }
+}
+
+/// A change took parameters and tiers along, where they differ from what the vendor took before.
+fn sent(f: &mut Facts) {
+    f.ledger.sent_inputs_hash = drift::inputs(&f.desired, &f.ledger)
+        .then(|| f.desired.inputs.clone())
+        .flatten();
 }
 
 /// The vendor has the request.
@@ -118,7 +126,7 @@ pub(super) fn delivered(
         .as_ref()
         .is_some_and(|r| r.type_ != RequestType::Cancel);
     if type_ == RequestType::Change && changes {
-        f.ledger.inputs_hash = f.desired.inputs.clone();
+        sent(f);
     }
     if let Some(tenant) = tenant {
         record(f, tenant);

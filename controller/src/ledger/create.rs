@@ -154,7 +154,8 @@ pub(super) fn taken(f: &mut Facts, tenant: &Tenant) {
 }
 
 pub(super) fn create_failed(f: &mut Facts, error: VendorError, doubt: bool) {
-    let sure = error.effect == Effect::None && !doubt;
+    let known = f.rules.mode == IdentityMode::IdempotencyKey && error.code == KEY_REUSED;
+    let sure = error.effect == Effect::None && !doubt && !known;
     if error.class == Class::Refused && sure {
         f.ledger.inputs_hash = f.desired.inputs.clone();
         refused(f, &error);

@@ -26,6 +26,10 @@ pub const CONFLICT: &str = "Conflict";
 /// `request.reason` where a vendor answers 409 without saying which tenant there is.
 pub const EXISTS_UNNAMED: &str = "ExistsUnnamed";
 
+/// The vendor's code where it knows the key of a create from one with another content: that one made
+/// something, and is not recorded here. Another key would make it twice.
+pub const KEY_REUSED: &str = "idempotency_key_reused";
+
 /// How many finished requests status keeps.
 const HISTORY: usize = 10;
 
@@ -44,7 +48,8 @@ pub fn draft(request: &Request) -> bool {
 pub fn awaiting_vendor(request: &Request) -> bool {
     match request.status {
         RequestStatus::Pending => !undelivered(request),
-        RequestStatus::Inquiring => !draft(request),
+        // What was refused, it does not have.
+        RequestStatus::Inquiring => !draft(request) && request.reason.is_empty(),
         RequestStatus::Approved | RequestStatus::Failed | RequestStatus::Unknown => false,
     }
 }
@@ -79,6 +84,7 @@ pub fn intended(f: &mut Facts, intent: &Intent) {
     }
     let began = f.ledger.request.take().filter(|r| r.id == intent.id);
     f.ledger.external_id = Some(intent.external_id.clone());
+    f.ledger.sent_inputs_hash = None;
     f.ledger.tenant_id = None;
     f.ledger.state = Some(SubscriptionState::Processing);
     f.ledger.request = Some(Request {

@@ -40,8 +40,9 @@ pub(super) fn ruled(f: &mut Facts, rest: Rest) {
     if settled {
         f.ledger.parameter_errors.clear();
     }
-    // The spec went back to what the vendor has: there was no request.
-    if rest == Rest::InSync && current.is_some_and(|r| draft(r)) {
+    // The spec went back to what the vendor has: there was no request, or it is withdrawn.
+    let open = current.is_some_and(|r| r.status == RequestStatus::Inquiring && !awaiting_vendor(r));
+    if rest == Rest::InSync && open {
         f.ledger.request = f.ledger.history.first().cloned();
     }
 }
@@ -67,12 +68,20 @@ fn drafted(f: &Facts) -> Request {
     }
 }
 
-/// A 4xx: failed, or an inquiry where the body names parameters.
+/// A 4xx: failed, or an inquiry where the body names parameters. Unlike an inquiry of a request that
+/// the vendor has, this one has a reason.
 pub(super) fn refused(f: &mut Facts, error: &VendorError) {
+    let code = code(error);
     if error.parameters.is_empty() {
-        failed(f, &code(error), &error.message);
-    } else {
-        inquire(f, &error.message, &error.parameters);
+        return failed(f, &code, &error.message);
+    }
+    inquire(f, &error.message, &error.parameters);
+    if let Some(request) = &mut f.ledger.request {
+        request.reason = if code.is_empty() {
+            "Refused".into()
+        } else {
+            code
+        };
     }
 }
 
@@ -115,6 +124,14 @@ pub(super) fn finish(f: &mut Facts, status: RequestStatus, reason: &str, message
     }
     request.finished_at = Some(Time(f.clock.now));
     request.operation = None;
+    let ordered = match request.type_ {
+        RequestType::Purchase | RequestType::Change => true,
+        RequestType::Suspend | RequestType::Resume | RequestType::Cancel => false,
+    };
+    if ordered && status == RequestStatus::Approved {
+        let sent = f.ledger.sent_inputs_hash.take();
+        f.ledger.inputs_hash = sent.or(f.ledger.inputs_hash.take());
+    }
     f.ledger.history.insert(0, request.clone());
     f.ledger.history.truncate(HISTORY);
     f.pass.finished.push(request.clone());

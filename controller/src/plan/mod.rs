@@ -115,7 +115,7 @@ pub fn plan(f: &Facts) -> Step {
         return Step::Rest(Rest::Paused);
     }
     if !f.object.deleting {
-        return ruled(f, live(f));
+        return buys(f, ruled(f, live(f)));
     }
     let step = end(f);
     if step == Step::Release && memorable(f) {
@@ -146,6 +146,28 @@ fn ruled(f: &Facts, step: Step) -> Step {
         Step::Rest(Rest::Invalid)
     } else {
         step
+    }
+}
+
+/// Nothing is bought while what it would be bought under is not ready.
+fn buys(f: &Facts, step: Step) -> Step {
+    match step {
+        Step::Claim(_) | Step::Intend(_) if f.unready.is_some() => Step::Rest(Rest::Trouble),
+        Step::Claim(_)
+        | Step::Intend(_)
+        | Step::Finalize
+        | Step::Create(_)
+        | Step::Read
+        | Step::Look(_)
+        | Step::Discard(_)
+        | Step::Adopt(_)
+        | Step::Change
+        | Step::Suspend
+        | Step::Resume
+        | Step::Delete
+        | Step::Bury
+        | Step::Release
+        | Step::Rest(_) => step,
     }
 }
 
@@ -214,7 +236,7 @@ fn same_try(f: &Facts, refused: &Request) -> bool {
         RequestType::Suspend | RequestType::Resume | RequestType::Cancel => false,
     };
     refused.generation == f.object.generation
-        && !(carries_inputs && drift::inputs(&f.desired, &f.ledger))
+        && !(carries_inputs && drift::unsent(&f.desired, &f.ledger))
         && !asked_again
 }
 

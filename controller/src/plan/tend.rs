@@ -3,7 +3,11 @@
 use fulfillment_crds::{DesiredState, OnMissing, Request, RequestStatus, SubscriptionState};
 
 use super::*;
-use crate::{drift, facts::Facts, ledger::awaiting_vendor};
+use crate::{
+    drift,
+    facts::Facts,
+    ledger::{awaiting_vendor, draft},
+};
 
 /// There is a tenant: bring it to what is declared.
 pub(super) fn tend(f: &Facts) -> Step {
@@ -24,10 +28,16 @@ pub(super) fn tend(f: &Facts) -> Step {
         return Step::Rest(if owed { Rest::Unchanged } else { Rest::InSync });
     };
     if let Some(r) = request
-        && r.status == RequestStatus::Failed
         && same_try(f, r)
     {
-        return Step::Rest(Rest::Failed);
+        match r.status {
+            RequestStatus::Failed => return Step::Rest(Rest::Failed),
+            RequestStatus::Inquiring if !draft(r) => return Step::Rest(Rest::Inquiring),
+            RequestStatus::Inquiring
+            | RequestStatus::Pending
+            | RequestStatus::Approved
+            | RequestStatus::Unknown => {}
+        }
     }
     if f.pass.mutated {
         let repeated = request.is_some_and(|r| Some(r.type_) == request_type(&step));
@@ -61,9 +71,8 @@ pub(super) fn await_vendor(f: &Facts, request: &Request) -> Step {
     }
     if request.status == RequestStatus::Inquiring {
         // Other parameters are the answer to the inquiry.
-        let answer =
-            drift::inputs(&f.desired, &f.ledger) && !f.pass.mutated && !f.clock.backing_off;
-        return if answer {
+        let answer = drift::unsent(&f.desired, &f.ledger);
+        return if answer && !f.pass.mutated && !f.clock.backing_off {
             Step::Change
         } else {
             Step::Rest(Rest::Inquiring)

@@ -205,7 +205,7 @@ fn verdict(f: &Facts, rest: Rest, about: &About<'_>) -> Option<Verdict> {
             Approval::Keep,
         ),
         Rest::Trouble => {
-            let trouble = f.trouble.as_ref()?;
+            let trouble = f.trouble.as_ref().or(f.unready.as_ref())?;
             // Nothing that the operator waits for ends these: somebody has to choose.
             let conflict = matches!(
                 trouble.reason,

@@ -7,7 +7,7 @@ use crate::plan;
 use crate::{
     drift,
     facts::Facts,
-    ledger::{CONFLICT, EXISTS_UNNAMED},
+    ledger::{CONFLICT, EXISTS_UNNAMED, KEY_REUSED},
 };
 
 pub(super) fn in_sync(f: &Facts) -> Reason {
@@ -66,7 +66,14 @@ pub(super) fn inquiry(f: &Facts, said: &str) -> String {
         (true, false) => format!("the vendor waits for input: {}", errors.join("; ")),
         (false, false) => format!("the vendor waits for input: {said} ({})", errors.join("; ")),
     };
-    format!("{what}; edit spec.parameters to answer")
+    // What was refused is asked for anew by whatever is edited; what the vendor has, it waits with.
+    let refused = f
+        .ledger
+        .request
+        .as_ref()
+        .is_some_and(|r| !r.reason.is_empty());
+    let place = if refused { "spec" } else { "spec.parameters" };
+    format!("{what}; edit {place} to answer")
         .chars()
         .take(4096)
         .collect()
@@ -125,10 +132,12 @@ pub(super) fn held_message(f: &Facts, about: &About<'_>) -> String {
         }
         Some(_) | None => String::new(),
     };
-    let hint = if r.reason == EXISTS_UNNAMED || r.reason == CONFLICT {
-        ""
-    } else {
-        " It may or may not have had an effect."
+    let hint = match r.reason.as_str() {
+        EXISTS_UNNAMED | CONFLICT => "",
+        KEY_REUSED => {
+            " A create of the same name was sent before, with other limits or parameters, and is not recorded here."
+        }
+        _ => " It may or may not have had an effect.",
     };
     let command = format!(
         "kubectl annotate fsub -n {} {} --overwrite fulfillment-operator.io/resolve-create=",

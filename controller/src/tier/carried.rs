@@ -171,7 +171,7 @@ pub(super) fn fingerprint(key: &InstallationKey, party: &Party) -> Option<String
         tiers: [("tier", party.clone())].into(),
         ..Order::default()
     };
-    key.inputs_hash(&own.inputs())
+    own.inputs_hash(key)
 }
 
 /// Why a TierConfiguration has no place in this order.

@@ -133,7 +133,7 @@ pub(super) async fn observe(
                     tiers: above.tiers,
                     ..Order::default()
                 };
-                let expected = ctx.key.inputs_hash(&order.inputs());
+                let expected = order.inputs_hash(&ctx.key);
                 facts.child = standing(
                     found.as_deref(),
                     owned.as_deref(),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
 use tokio::time::Instant;
 use url::{Host, Url};
@@ -24,6 +24,8 @@ use super::{
     wire,
 };
 
+/// What a vendor says with an answer that it gave to the same key before.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// Who answers, as messages name it.
 const VENDOR: &str = "the vendor";
 /// By which a repeated create is known.
@@ -160,9 +162,17 @@ impl VendorClient {
             return Ok(Answer {
                 said: Said::Exists(tenant.ok().filter(|t| !t.id.is_empty()).map(Box::new)),
                 retry_after: retry_after(&raw.headers),
+                replayed: false,
             });
         }
-        self.interpret(&ask, &raw, &secrets)
+        let answer = self.interpret(&ask, &raw, &secrets)?;
+        Ok(Answer {
+            replayed: raw
+                .headers
+                .get(REPLAYED)
+                .is_some_and(|value| value == "true"),
+            ..answer
+        })
     }
 
     /// `GET /tenant/{id}`
@@ -232,6 +242,7 @@ impl VendorClient {
         Ok(Answer {
             said: Said::Found(found),
             retry_after: retry_after(&raw.headers),
+            replayed: false,
         })
     }
 
@@ -405,7 +416,13 @@ impl VendorClient {
         secrets: &Secrets,
     ) -> Result<Answer, VendorError> {
         let retry_after = retry_after(&raw.headers);
-        let answer = |said| Ok(Answer { said, retry_after });
+        let answer = |said| {
+            Ok(Answer {
+                said,
+                retry_after,
+                replayed: false,
+            })
+        };
         match raw.status.as_u16() {
             404 | 410 if !ask.id.is_empty() => answer(Said::Absent),
             202 => answer(Said::Accepted(

@@ -24,6 +24,8 @@ use fulfillment_crds::{Account, Limits, ParameterError};
 use secrecy::SecretString;
 use serde_json::Value;
 
+use crate::identity::InstallationKey;
+
 pub use auth::Credentials;
 pub use client::VendorClient;
 pub use error::{Class, Effect, VendorError};
@@ -114,6 +116,8 @@ pub struct Answer {
     pub said: Said,
     /// When it wants to be asked again, capped at five minutes.
     pub retry_after: Option<Duration>,
+    /// It repeats what it answered to the same key before: what it says of the tenant was so then.
+    pub replayed: bool,
 }
 
 /// What a usable answer said.
@@ -176,6 +180,8 @@ pub struct Order {
     pub structured: BTreeSet<String>,
     /// Who stands between the vendor and the user: customer, tier1, tier2.
     pub tiers: BTreeMap<&'static str, Party>,
+    /// Those are not agreed on as they stand here: a change leaves them out, and nothing is bought.
+    pub tiers_withheld: bool,
     /// The order is of a reseller's own tenant: which of the tiers that is.
     pub tier: Option<Level>,
     /// Those of the values that are kept in Secrets: masked in whatever the vendor says about this
@@ -184,17 +190,31 @@ pub struct Order {
 }
 
 impl Order {
-    /// Everything whose change is sent to the vendor beside the limits, by name: what
-    /// `status.inputsHash` is a hash of.
-    pub fn inputs(&self) -> BTreeMap<String, SecretString> {
-        let mut inputs = self.parameters.clone();
-        if !self.tiers.is_empty() {
-            // No parameter has such a name.
-            let tiers = wire::tiers(&self.tiers);
-            inputs.insert("/tiers".into(), Value::Object(tiers).to_string().into());
+    /// A keyed hash of everything whose change is sent to the vendor beside the limits: parameters
+    /// and, behind a dot, tiers. None where there is neither.
+    pub fn inputs_hash(&self, key: &InstallationKey) -> Option<String> {
+        let parameters = key.inputs_hash(&self.parameters);
+        if self.tiers.is_empty() {
+            return parameters;
         }
-        inputs
+        let tiers = Value::Object(wire::tiers(&self.tiers)).to_string();
+        let tiers = key.inputs_hash(&[("tiers".to_owned(), tiers.into())].into());
+        Some(joined(parameters.as_deref(), tiers.as_deref()))
     }
+
+    /// The same with the tiers as they were when `known` was the hash.
+    pub fn inputs_hash_under(&self, key: &InstallationKey, known: Option<&str>) -> Option<String> {
+        let parameters = key.inputs_hash(&self.parameters);
+        match known.and_then(|known| known.split_once('.')) {
+            Some((_, tiers)) => Some(joined(parameters.as_deref(), Some(tiers))),
+            None => parameters,
+        }
+    }
+}
+
+fn joined(parameters: Option<&str>, tiers: Option<&str>) -> String {
+    let (parameters, tiers) = (parameters.unwrap_or_default(), tiers.unwrap_or_default());
+    format!("{parameters}.{tiers}")
 }
 
 /// How far a reseller is from the customer.

@@ -23,6 +23,9 @@ const VALUE: usize = 2048;
 /// The body of a create.
 pub fn create_body(order: &Order) -> Value {
     let mut body = change_body(order, true);
+    if !order.tiers.is_empty() {
+        body.insert("tiers".into(), Value::Object(tiers(&order.tiers)));
+    }
     body.insert("externalId".into(), order.external_id.clone().into());
     body.insert("product".into(), order.product.clone().into());
     if let Some(url) = &order.callback_url {
@@ -47,7 +50,7 @@ pub fn change_body(order: &Order, inputs: bool) -> Map<String, Value> {
         let values = values(&order.parameters, &order.structured);
         body.insert("parameters".into(), Value::Object(values));
     }
-    if inputs && !order.tiers.is_empty() {
+    if inputs && !order.tiers.is_empty() && !order.tiers_withheld {
         body.insert("tiers".into(), Value::Object(tiers(&order.tiers)));
     }
     body

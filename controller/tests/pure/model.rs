@@ -173,6 +173,7 @@ impl World {
             intent: self.intent.clone(),
             rules: self.rules,
             trouble: self.trouble.clone(),
+            unready: None,
             clock: self.clock.clone(),
             pass: Pass {
                 request_id: format!("r{}", self.serial),
@@ -311,6 +312,7 @@ impl World {
         Ok(Answer {
             said,
             retry_after: None,
+            replayed: false,
         })
     }
 

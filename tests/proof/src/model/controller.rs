@@ -67,6 +67,7 @@ pub(super) fn observe(world: &mut World, s: &Scenario, by: usize, view: View) ->
         intent: object.intent.as_deref().cloned(),
         rules: s.rules(),
         trouble: None,
+        unready: None,
         clock: Clock {
             read_due: view.due,
             settled: view.settled,

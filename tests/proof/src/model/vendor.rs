@@ -186,6 +186,7 @@ fn heard(said: Said) -> Heard {
     Ok(Answer {
         said,
         retry_after: None,
+        replayed: false,
     })
 }
 
