@@ -21,7 +21,7 @@ fn bought() -> World {
 }
 
 /// The next calls of this method are refused, with or without naming the parameter.
-fn refuse(world: &World, method: &str, parameters: Value) {
+fn refuse(world: &World, method: &str, parameters: &Value) {
     let error = json!({"code": "bad_phone", "message": "no such number", "parameters": parameters});
     world.vendor.fault(json!({
         "method": method, "path": "/tenant*", "times": "unlimited",
@@ -40,7 +40,7 @@ fn changes(world: &World) -> usize {
 #[test]
 fn parameters_that_the_vendor_refuses_are_no_parameters_it_has() {
     let world = bought();
-    refuse(&world, "PUT", json!({}));
+    refuse(&world, "PUT", &json!({}));
     world.subscribe("mail", phone("555"));
     let mail = world.stands("mail", "Ready", "False RequestFailed");
     assert_eq!(standing(&mail, "Approved"), "False RequestFailed");
@@ -93,7 +93,7 @@ fn parameters_that_the_vendor_fails_in_its_own_time_are_none_it_has() {
 #[test]
 fn a_refusal_that_names_a_parameter_waits_for_its_author_and_nobody_else() {
     let world = bought();
-    refuse(&world, "PUT", json!({"contact_phone": "too short"}));
+    refuse(&world, "PUT", &json!({"contact_phone": "too short"}));
     world.subscribe("mail", phone("555"));
     let mail = world.stands("mail", "Ready", "False Inquiring");
     assert_eq!(
@@ -111,7 +111,7 @@ fn a_refusal_that_names_a_parameter_waits_for_its_author_and_nobody_else() {
     assert_eq!(standing(&mail, "Ready"), "True Active");
     assert_eq!(changes(&world), 2);
 
-    refuse(&world, "PUT", json!({"contact_phone": "too short"}));
+    refuse(&world, "PUT", &json!({"contact_phone": "too short"}));
     world.subscribe("mail", phone("556"));
     world.stands("mail", "Ready", "False Inquiring");
     let sequence = world.vendor.sequence();
@@ -136,7 +136,7 @@ fn a_refusal_that_names_a_parameter_waits_for_its_author_and_nobody_else() {
 #[test]
 fn an_order_whose_parameter_is_refused_goes_on_when_it_is_edited() {
     let world = World::start();
-    refuse(&world, "POST", json!({"contact_phone": "too short"}));
+    refuse(&world, "POST", &json!({"contact_phone": "too short"}));
     world.subscribe("mail", phone("555"));
     let mail = world.stands("mail", "Ready", "False Inquiring");
     assert_eq!(mail["status"]["request"]["type"], "Purchase");
@@ -182,7 +182,7 @@ fn a_refusal_that_names_a_limit_is_answered_by_a_limit() {
 #[test]
 fn taken_back_what_was_refused_is_asked_for_no_more() {
     let world = bought();
-    refuse(&world, "PUT", json!({"contact_phone": "too short"}));
+    refuse(&world, "PUT", &json!({"contact_phone": "too short"}));
     world.subscribe("mail", phone("555"));
     world.stands("mail", "Ready", "False Inquiring");
     world.subscribe("mail", phone("+1 201 555 0100"));

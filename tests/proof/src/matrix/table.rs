@@ -6,7 +6,7 @@ use super::{
     fault::Fault,
     spot::Spot,
 };
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 /// The matrix: which calls there are, and what became of the cells that were run.
 pub(super) fn table(acts: &[Act], results: &[(Plot, Outcome)]) -> String {
@@ -32,19 +32,23 @@ pub(super) fn table(acts: &[Act], results: &[(Plot, Outcome)]) -> String {
         "ok: as promised; held: as promised, by a question to a person; x: left out; ~: the \
          call comes by chance and did not come; blank: not run."
     );
-    let left_out = acts.iter().find_map(|act| {
-        let of = |spot: &Spot| {
-            Fault::ALL
-                .iter()
-                .find_map(|fault| fault.left_out(act.scene.setting.mode, spot))
-        };
-        let why = act.calls.iter().find_map(|known| of(&known.spot))?;
-        Some((act.scene.setting.mode.name(), why))
-    });
-    if let Some((mode, why)) = left_out {
+    let left_out: BTreeSet<_> = acts.iter().filter_map(left_out).collect();
+    for (mode, why) in left_out {
         let _ = writeln!(text, "x, {mode}: {why}.");
     }
     text
+}
+
+/// Of an act with cells that are left out: the mode, and why.
+fn left_out(act: &Act) -> Option<(&'static str, &'static str)> {
+    let mode = act.scene.setting.mode;
+    let of = |spot: &Spot| {
+        Fault::ALL
+            .iter()
+            .find_map(|fault| fault.left_out(mode, spot))
+    };
+    let why = act.calls.iter().find_map(|known| of(&known.spot))?;
+    Some((mode.name(), why))
 }
 
 fn word(act: &Act, spot: &Spot, fault: Fault, results: &[(Plot, Outcome)]) -> &'static str {
