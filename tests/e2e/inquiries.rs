@@ -161,7 +161,7 @@ fn a_refusal_that_names_a_limit_is_answered_by_a_limit() {
     refuse(
         &world,
         "PUT",
-        json!({"limits.seats": "at most 20 are sold at once"}),
+        &json!({"limits.seats": "at most 20 are sold at once"}),
     );
     let mut spec = phone("+1 201 555 0100");
     spec["limits"] = json!({"seats": 60});
