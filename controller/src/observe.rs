@@ -156,7 +156,7 @@ pub async fn observe(
     } else {
         trouble = trouble.or(unready.take());
     }
-    if deleting && let Some(user) = tier::still_used(scope, &object) {
+    if deleting && let Some(user) = tier::still_used(ctx, scope, &object).await? {
         trouble = trouble.or_else(|| Some(inputs::not_ready(format!("the tenant of Subscription {user} stands under this one, which is kept until that is gone"))));
     }
     let intervals = intervals(ctx, &object, usable.as_ref(), callback_url.is_some());

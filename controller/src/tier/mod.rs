@@ -107,8 +107,13 @@ async fn pass(
     scope: &Scope,
     tier: &Arc<TierConfiguration>,
 ) -> Result<Duration, KubeError> {
-    let seen = observe(ctx, scope, tier).await?;
-    let decision = decide(&seen.facts);
+    let mut seen = observe(ctx, scope, tier).await?;
+    let mut decision = decide(&seen.facts);
+    if matches!(decision.step, Step::Remove | Step::Release) {
+        // The cache may be behind, and some may be out of its sight.
+        seen.facts.users = users::live(ctx, tier).await?;
+        decision = decide(&seen.facts);
+    }
     match decision.step {
         Step::Rest => {}
         Step::Gone => return Ok(IDLE),
@@ -121,16 +126,11 @@ async fn pass(
             return Ok(WAITING);
         }
         Step::Release => {
-            // The cache may be behind, and some may be out of its sight.
-            let users = users::live(ctx, tier).await?;
-            if users.is_empty() {
-                let cluster = &ctx.cluster;
-                cluster
-                    .set_finalizer(&**tier, finalizers::IN_USE, false)
-                    .await?;
-                return Ok(IDLE);
-            }
-            return Ok(WAITING);
+            let cluster = &ctx.cluster;
+            cluster
+                .set_finalizer(&**tier, finalizers::IN_USE, false)
+                .await?;
+            return Ok(IDLE);
         }
         Step::Apply => child::apply(ctx, tier, seen.child.as_deref(), &seen.wanted).await?,
         Step::Remove => {

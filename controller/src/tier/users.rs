@@ -1,13 +1,16 @@
 //! Who is bought or set up under a TierConfiguration.
 
+use std::fmt::Debug;
+
 use fulfillment_crds::{Subscription, TierConfiguration, finalizers};
+use k8s_openapi::NamespaceResourceScope;
 use kube::{Resource, ResourceExt, api::ListParams};
 
 use super::child;
 use crate::{
     controller::{Context, Scope},
     kubernetes::{KubeError, bounded},
-    object::Guarded,
+    object::{Decode, Guarded},
 };
 
 /// Whether a Subscription names a TierConfiguration of its namespace.
@@ -43,15 +46,20 @@ pub(super) async fn live(
     tier: &TierConfiguration,
 ) -> Result<Vec<String>, KubeError> {
     let namespace = tier.metadata.namespace.as_deref().unwrap_or_default();
-    let all = ListParams::default();
-    let subscriptions = ctx.cluster.api::<Guarded<Subscription>>(namespace);
-    let subscriptions = bounded(subscriptions.list(&all)).await?;
-    let tiers = ctx.cluster.api::<Guarded<TierConfiguration>>(namespace);
-    let tiers = bounded(tiers.list(&all)).await?;
+    let subscriptions = list::<Subscription>(ctx, namespace).await?;
+    let tiers = list::<TierConfiguration>(ctx, namespace).await?;
     Ok(named(tier, subscriptions.iter(), tiers.iter()))
 }
 
-fn named<'a>(
+async fn list<K>(ctx: &Context, namespace: &str) -> Result<Vec<Guarded<K>>, KubeError>
+where
+    K: Decode<Scope = NamespaceResourceScope> + Debug,
+{
+    let api = ctx.cluster.api::<Guarded<K>>(namespace);
+    Ok(bounded(api.list(&ListParams::default())).await?.items)
+}
+
+pub(super) fn named<'a>(
     tier: &TierConfiguration,
     subscriptions: impl Iterator<Item = &'a Guarded<Subscription>>,
     tiers: impl Iterator<Item = &'a Guarded<TierConfiguration>>,
@@ -60,33 +68,59 @@ fn named<'a>(
     let here = |namespace: Option<String>| namespace == tier.metadata.namespace;
     let subscriptions = subscriptions
         .filter(|s| here(s.namespace()))
-        // What cannot be decoded may name it.
-        .filter(|s| {
-            s.0.as_ref()
-                .map_or_else(|_| has_tenant(*s), |s| names(s, &name))
-        })
+        .filter(|s| may_name(s, &name))
         .map(|s| format!("Subscription {}", s.name_any()));
     let tiers = tiers
         .filter(|t| here(t.namespace()))
-        .filter(|t| t.0.as_ref().is_ok_and(|t| is_below(t, &name)))
+        .filter(|t| match &t.0 {
+            Ok(lower) => is_below(lower, &name),
+            // What cannot be decoded may stand below it.
+            Err(_) => has(*t, finalizers::IN_USE),
+        })
         .map(|t| format!("TierConfiguration {}", t.name_any()));
     let mut all: Vec<String> = subscriptions.chain(tiers).collect();
     all.sort();
     all
 }
 
-/// Who keeps the tenant of a reseller from being deleted: those whose tenants stand under it.
-pub fn still_used(scope: &Scope, subscription: &Subscription) -> Option<String> {
-    let owner = child::owner(subscription)?;
-    let all = scope.subscriptions.state();
-    let user = all.iter().find(|other| {
-        other.namespace() == subscription.namespace()
-            && has_tenant(&***other)
-            && other.0.as_ref().is_ok_and(|s| names(s, &owner.name))
-    })?;
-    Some(user.name_any())
+/// Who keeps the tenant of a reseller from being deleted: those whose tenants stand under it. `None`
+/// of a Subscription that is not a reseller's own.
+///
+/// # Errors
+///
+/// Where the API server fails.
+pub async fn still_used(
+    ctx: &Context,
+    scope: &Scope,
+    subscription: &Subscription,
+) -> Result<Option<String>, KubeError> {
+    let Some(owner) = child::owner(subscription) else {
+        return Ok(None);
+    };
+    let namespace = subscription.metadata.namespace.as_deref();
+    let stands = |other: &Guarded<Subscription>| {
+        other.namespace().as_deref() == namespace
+            && has(other, finalizers::TENANT)
+            && may_name(other, &owner.name)
+    };
+    let cached = scope.subscriptions.state();
+    if let Some(user) = cached.iter().find(|other| stands(other)) {
+        return Ok(Some(user.name_any()));
+    }
+    // The cache may be behind, and some may be out of its sight.
+    let live = list::<Subscription>(ctx, namespace.unwrap_or_default()).await?;
+    let user = live.iter().find(|other| stands(other));
+    Ok(user.map(ResourceExt::name_any))
 }
 
-fn has_tenant(object: &impl Resource<DynamicType = ()>) -> bool {
-    object.finalizers().iter().any(|f| f == finalizers::TENANT)
+/// Whether it names this TierConfiguration, or may do so, has a tenant and cannot be decoded.
+fn may_name(subscription: &Guarded<Subscription>, tier: &str) -> bool {
+    match &subscription.0 {
+        Ok(subscription) => names(subscription, tier),
+        Err(_) => has(subscription, finalizers::TENANT),
+    }
+}
+
+fn has(object: &impl Resource<DynamicType = ()>, finalizer: &str) -> bool {
+    object.finalizers().iter().any(|f| f == finalizer)
 }
