@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use crate::{
     controller::{Context, Scope},
     facts::Trouble,
-    kinds::{Connection, ConnectionKey},
+    kinds::ConnectionKey,
     ledger::CONFLICT,
     link::{self, Usable},
     vendor::{Class, Effect, Said, VendorError},
@@ -158,13 +158,9 @@ fn others(
 ) -> Vec<Arc<Subscription>> {
     let url = &usable.connection.spec().url;
     let same_url = |other: &Subscription| {
-        let connection = scope.connection(&ConnectionKey::named_by(other));
-        // Who may not use a connection claims nothing by naming it.
-        let may_use = |connection: &Connection| {
-            let namespace = other.metadata.namespace.as_deref().unwrap_or_default();
-            connection.allows(namespace) || link::is_recorded(other)
-        };
-        connection.is_some_and(|c| c.is_ok_and(|c| c.spec().url == *url && may_use(&c)))
+        let namespace = other.metadata.namespace.as_deref().unwrap_or_default();
+        let key = ConnectionKey::named_by(other);
+        reaches(scope, &key, namespace, link::is_recorded(other), url)
     };
     let mut found = Vec::new();
     for other in scope.subscriptions.state() {
@@ -178,6 +174,19 @@ fn others(
         }
     }
     found
+}
+
+/// Whether a connection leads to this URL for a namespace, one of whose objects names it. Who may not
+/// use a connection, and is not behind it already, claims nothing by naming it.
+pub fn reaches(
+    scope: &Scope,
+    connection: &ConnectionKey,
+    namespace: &str,
+    recorded: bool,
+    url: &str,
+) -> bool {
+    let found = scope.connection(connection).and_then(Result::ok);
+    found.is_some_and(|c| c.spec().url == url && (c.allows(namespace) || recorded))
 }
 
 fn path(subscription: &Subscription) -> String {

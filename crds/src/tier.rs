@@ -205,7 +205,8 @@ pub struct TierConfigurationStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub last_handled_reconcile_at: Option<String>,
-    /// Processing until the setup is approved, then Active, whatever becomes of an update.
+    /// Processing until the setup is approved, then Active, whatever becomes of an update. Processing
+    /// again while the reseller's own tenant is missing, made anew or being deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<TierState>,
     /// The vendor's id of the reseller's own tenant, where the vendor has one (dialect.tierTenants).
@@ -232,11 +233,12 @@ pub struct TierConfigurationStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// The state of a tier.
+/// Whether something can be bought under a tier: Active once its setup is approved, and Processing until
+/// then and while the reseller's own tenant at the vendor is missing, made anew or being deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
 pub enum TierState {
-    /// The setup is not approved.
+    /// The setup is not approved, or the reseller's own tenant is not there.
     Processing,
     /// It can be bought under.
     Active,

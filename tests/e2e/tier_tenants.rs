@@ -3,19 +3,23 @@
 
 use crate::tiers::tier;
 use e2e::{
-    SOON, World,
+    Builder, SOON, World,
     examples::vendor_connection,
     objects::{message, standing},
+    vendor::operations,
 };
 use serde_json::{Value, json};
 
-fn world() -> World {
+fn builder() -> Builder {
     let quick = json!({"polling": {"pending": "1s"}, "timeouts": {"request": "2s"}});
     World::builder()
         .vendor_dialect("reseller-tree")
         .connection(vendor_connection("reseller-tree"))
         .connection(quick)
-        .start()
+}
+
+fn world() -> World {
+    builder().start()
 }
 
 fn under(tier1: &str) -> Value {
@@ -215,4 +219,120 @@ fn pausing_a_tier_pauses_its_tenant() {
     world.until("goes on", "Subscription", "north-tier", |own| {
         standing(own, "Ready") == "True Active"
     });
+}
+
+/// Waits until nothing new can be bought under a reseller.
+fn closed(world: &World, name: &str) -> Value {
+    world.until("nothing new under it", "TierConfiguration", name, |tier| {
+        tier["status"]["state"] == "Processing"
+    })
+}
+
+#[test]
+fn nothing_is_bought_under_a_reseller_whose_tenant_is_being_deleted() {
+    let world = world();
+    world.apply(&tier("north", json!({})));
+    world.subscribe("mail", under("north"));
+    world.ready("mail");
+    let before = active(&world, "north")["status"]["tenantId"].clone();
+    world.kubectl(&["delete", "--wait=false", "fsub", "north-tier"]);
+    let north = closed(&world, "north");
+    let said = message(&north, "Ready");
+    assert!(said.contains("is being deleted"), "{said}");
+    // What is bought is not touched, and can be changed.
+    let mut spec = under("north");
+    spec["limits"] = json!({"seats": 7});
+    world.subscribe("mail", spec);
+    world.until("changed", "Subscription", "mail", |mail| {
+        mail["status"]["limits"]["seats"] == 7
+    });
+    world.subscribe("files", under("north"));
+    let files = world.stands("files", "Ready", "False TierConfigurationNotReady");
+    let said = message(&files, "Ready");
+    assert!(said.contains("north is not Active"), "{said}");
+    assert_eq!(world.vendor.tenants().len(), 2);
+
+    world.unsubscribe("mail");
+    let files = world.ready("files");
+    let after = active(&world, "north")["status"]["tenantId"].clone();
+    assert_ne!(before, after);
+    let customer = tenant(&world, "id", &files["status"]["tenantId"]);
+    assert_eq!(customer["tree"]["parentId"], after, "{customer}");
+}
+
+#[test]
+fn nothing_is_bought_under_a_reseller_whose_tenant_is_missing() {
+    let missing = |what: &str| json!({"policies": {"onMissing": what}});
+    let world = builder().connection(missing("Report")).start();
+    world.apply(&tier("north", json!({})));
+    let before = active(&world, "north")["status"]["tenantId"].clone();
+    world.vendor.vanish(before.as_str().unwrap_or_default());
+    let look = "reconcile.fluxcd.io/requestedAt=look";
+    world.kubectl(&["annotate", "ftier", "north", look]);
+    let north = closed(&world, "north");
+    assert_eq!(standing(&north, "Stalled"), "True TenantMissing");
+    world.subscribe("files", under("north"));
+    world.stands("files", "Ready", "False TierConfigurationNotReady");
+    assert!(world.vendor.tenants().is_empty());
+
+    let policies = missing("Recreate").to_string();
+    let patch = format!(r#"{{"spec": {policies}}}"#);
+    world.kubectl(&[
+        "patch",
+        "VendorConnection",
+        "acme",
+        "--type=merge",
+        "-p",
+        &patch,
+    ]);
+    let files = world.ready("files");
+    let after = active(&world, "north")["status"]["tenantId"].clone();
+    assert_ne!(before, after);
+    let customer = tenant(&world, "id", &files["status"]["tenantId"]);
+    assert_eq!(customer["tree"]["parentId"], after, "{customer}");
+}
+
+#[test]
+fn a_customer_that_lost_its_label_keeps_the_reseller() {
+    let world = builder()
+        .operator_arg("--watch-label-selector=shard=a")
+        .start();
+    let label = |kind: &str, name: &str, label: &str| {
+        world.kubectl(&["label", kind, name, label]);
+    };
+    world.apply(&tier("north", json!({})));
+    label("ftier", "north", "shard=a");
+    active(&world, "north");
+    world.subscribe("mail", under("north"));
+    label("fsub", "mail", "shard=a");
+    world.ready("mail");
+    label("fsub", "mail", "shard-");
+    world.eventually("the operator sees it no more", SOON, || {
+        let metrics = world.operator.metrics();
+        let counts = metrics
+            .lines()
+            .filter(|line| line.starts_with("fulfillment_subscriptions"))
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        // The reseller's own stays.
+        let seen: u64 = counts.sum();
+        if seen == 1 { Ok(()) } else { Err(seen) }
+    });
+    world.kubectl(&["delete", "--wait=false", "ftier", "north"]);
+    world.until("kept", "TierConfiguration", "north", |tier| {
+        message(tier, "Ready").contains("Subscription mail")
+    });
+    let own = world.get("Subscription", "north-tier");
+    assert!(own["metadata"]["deletionTimestamp"].is_null(), "{own}");
+    world.kubectl(&["delete", "--wait=false", "fsub", "north-tier"]);
+    world.until("kept", "Subscription", "north-tier", |own| {
+        message(own, "Ready").contains("Subscription mail")
+    });
+    // Not even disabled, as this vendor wants it before a delete.
+    let calls = world.vendor.calls();
+    assert_eq!(operations(&calls), ["create", "create"]);
+
+    label("fsub", "mail", "shard=a");
+    world.unsubscribe("mail");
+    world.gone("TierConfiguration", "north");
+    assert!(world.vendor.live().is_empty());
 }

@@ -1,8 +1,8 @@
 //! What becomes of a TierConfiguration: the one next step, and the status. Pure.
 
 use fulfillment_crds::{
-    ConditionType, ParameterError, ParameterValue, Reason, RequestStatus, SubscriptionStatus,
-    TierConfigurationStatus, TierRequest, TierRequestType, TierState, Time,
+    ConditionType, ParameterError, ParameterValue, Reason, RequestStatus, SubscriptionState,
+    SubscriptionStatus, TierConfigurationStatus, TierRequest, TierRequestType, TierState, Time,
 };
 use k8s_openapi::jiff::Timestamp;
 
@@ -52,6 +52,8 @@ pub(super) enum Child {
     Foreign(String),
     /// It is not as it should be.
     Differs,
+    /// It is being deleted, which waits for this: another follows when it is gone.
+    Leaving(String),
     /// It is as it should be, and the operator has not come to it.
     Unseen,
     /// It is as it should be, and this is how it stands.
@@ -121,6 +123,7 @@ pub(super) fn decide(f: &Facts) -> Decision {
         | Child::Differs
         | Child::Unwanted
         | Child::Foreign(_)
+        | Child::Leaving(_)
         | Child::Unseen
         | Child::Stands(_) => Step::Rest,
     };
@@ -158,6 +161,7 @@ fn end(f: &Facts) -> Decision {
             Child::Unwanted
             | Child::Absent
             | Child::Foreign(_)
+            | Child::Leaving(_)
             | Child::Differs
             | Child::Unseen => "",
         };
@@ -231,6 +235,12 @@ fn standing(f: &Facts) -> Standing {
                 "its tenant at the vendor is being made as declared".into(),
             )
         }
+        Child::Leaving(why) => moving(
+            Reason::Provisioning,
+            format!(
+                "its tenant at the vendor is being deleted, and made anew when it is gone: {why}"
+            ),
+        ),
         Child::Foreign(name) => Standing {
             moving: Some(ConditionType::Stalled),
             ..moving(
@@ -323,6 +333,16 @@ fn is_active(f: &Facts) -> bool {
     f.before.state == Some(TierState::Active)
 }
 
+/// Whether what was bought can go on being bought, whatever becomes of an update: not where the tenant
+/// that it would stand under is gone or on its way out.
+fn has_place(child: &Child) -> bool {
+    match child {
+        Child::Unwanted | Child::Differs | Child::Unseen => true,
+        Child::Absent | Child::Foreign(_) | Child::Leaving(_) => false,
+        Child::Stands(status) => status.state == Some(SubscriptionState::Active),
+    }
+}
+
 fn status(f: &Facts, standing: &Standing) -> TierConfigurationStatus {
     let mut status = TierConfigurationStatus {
         observed_generation: Some(f.generation),
@@ -330,7 +350,7 @@ fn status(f: &Facts, standing: &Standing) -> TierConfigurationStatus {
             .requested_at
             .clone()
             .or_else(|| f.before.last_handled_reconcile_at.clone()),
-        state: Some(if standing.ready || is_active(f) {
+        state: Some(if standing.ready || (is_active(f) && has_place(&f.child)) {
             TierState::Active
         } else {
             TierState::Processing
@@ -354,14 +374,23 @@ fn given(parameters: &[ParameterValue]) -> Vec<ParameterValue> {
     parameters.iter().take(64).cloned().collect()
 }
 
+/// Whether there is a `requestedAt` token that no pass has seen.
+fn asked_again(f: &Facts) -> bool {
+    f.requested_at.is_some() && f.requested_at != f.before.last_handled_reconcile_at
+}
+
 /// The request under way or decided last; a new one where something else is asked for.
 fn request(f: &Facts, standing: &Standing) -> TierRequest {
     let asked = f.inputs.is_some() && f.inputs != f.before.inputs_hash;
     let current = f.before.request.as_ref().filter(|r| match r.status {
         RequestStatus::Pending | RequestStatus::Inquiring | RequestStatus::Unknown => true,
         RequestStatus::Approved => !asked,
+        // Until somebody asks again, or it turns out well after all: what is in the way meanwhile is
+        // no new request.
         RequestStatus::Failed => {
-            standing.request == RequestStatus::Failed && r.generation == f.generation
+            r.generation == f.generation
+                && !asked_again(f)
+                && standing.request != RequestStatus::Approved
         }
     });
     // What is approved stays so, whatever happens to it later.

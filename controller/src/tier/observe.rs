@@ -14,11 +14,13 @@ use super::{
     users,
 };
 use crate::{
+    claims,
     controller::{Context, Scope},
     inputs::{Inputs, not_ready},
     kinds::ConnectionKey,
     kubernetes::KubeError,
-    link, observe, pace, product,
+    link::{self, Usable},
+    observe, pace, product, report,
     vendor::Order,
 };
 
@@ -84,8 +86,7 @@ pub(super) async fn observe(
         });
     }
     let key = ConnectionKey::named(&tier.spec.connection_ref, namespace);
-    let recorded = facts.before.state.is_some();
-    let usable = match link::usable_from(ctx, scope, &key, namespace, recorded).await? {
+    let usable = match link::usable_from(ctx, scope, &key, namespace, is_recorded(tier)).await? {
         Ok(usable) => Some(usable),
         Err(trouble) => {
             facts.trouble = Some(trouble);
@@ -106,14 +107,14 @@ pub(super) async fn observe(
                 structured: party.structured,
                 secrets,
             };
-            if let Some(product) = product {
+            if let (Some(product), Some(usable)) = (product, &usable) {
                 facts.invalid = product::errors(
                     product,
                     ParameterScope::Tier,
                     &Limits::new(),
                     &tier.spec.parameters,
                     &inputs,
-                    |name, value| holder(scope, tier, name, value),
+                    |name, value| holder(scope, tier, usable, name, value),
                 );
             }
             let spec = usable.as_ref().map(|usable| usable.connection.spec());
@@ -165,7 +166,11 @@ fn standing(
         };
     };
     if child.metadata.deletion_timestamp.is_some() {
-        return Child::Unseen;
+        let said = child
+            .status
+            .as_ref()
+            .and_then(|s| report::ready(&s.conditions));
+        return Child::Leaving(said.map_or_else(String::new, |c| c.message.clone()));
     }
     if !child::is_as(child, wanted) {
         return Child::Differs;
@@ -174,7 +179,7 @@ fn standing(
     let asked = child.annotations().get(annotations::REQUESTED_AT);
     let seen = status.observed_generation == child.metadata.generation
         && asked.is_none_or(|token| status.last_handled_reconcile_at.as_ref() == Some(token));
-    let ready = crate::report::ready(&status.conditions).is_some_and(|c| c.status == "True");
+    let ready = report::ready(&status.conditions).is_some_and(|c| c.status == "True");
     // What is ready may be so for what a Secret held before.
     if !seen || (ready && status.inputs_hash.as_ref() != expected) {
         return Child::Unseen;
@@ -189,23 +194,44 @@ fn find(scope: &Scope, wanted: &Subscription) -> Option<Arc<Subscription>> {
     found.0.as_ref().ok().cloned()
 }
 
-/// The TierConfiguration that has a value which no two of one product may have: the older one.
-fn holder(scope: &Scope, tier: &TierConfiguration, name: &str, value: &str) -> Option<String> {
+/// Whether it was approved once, and is looked after whether its connection still allows its namespace
+/// or not. Its state says nothing: it is written to one that was never allowed, too.
+fn is_recorded(tier: &TierConfiguration) -> bool {
+    let status = tier.status.as_ref();
+    status.is_some_and(|status| status.inputs_hash.is_some())
+}
+
+/// The TierConfiguration that has a value which no two of one product may have at a vendor: the older
+/// one, in whichever namespace.
+fn holder(
+    scope: &Scope,
+    tier: &TierConfiguration,
+    usable: &Usable,
+    name: &str,
+    value: &str,
+) -> Option<String> {
+    let url = &usable.connection.spec().url;
     let age = |t: &TierConfiguration| (t.creation_timestamp(), t.uid());
     let has = |other: &TierConfiguration| {
-        other.namespace() == tier.namespace()
-            && other.spec.connection_ref == tier.spec.connection_ref
-            && other.spec.product == tier.spec.product
-            && other
-                .spec
-                .parameters
-                .iter()
-                .any(|p| p.name == name && p.value.as_deref() == Some(value))
+        let mut parameters = other.spec.parameters.iter();
+        other.spec.product == tier.spec.product
+            && parameters.any(|p| p.name == name && p.value.as_deref() == Some(value))
             && age(other) < age(tier)
     };
+    let claims = |other: &TierConfiguration| {
+        let namespace = other.metadata.namespace.as_deref().unwrap_or_default();
+        let key = ConnectionKey::named(&other.spec.connection_ref, namespace);
+        claims::reaches(scope, &key, namespace, is_recorded(other), url)
+    };
     let all = scope.tiers.state();
-    let holder = all
-        .iter()
-        .find(|other| other.0.as_ref().is_ok_and(|t| has(t)))?;
-    Some(format!("TierConfiguration {}", holder.name_any()))
+    let holder = all.iter().find(|other| {
+        let decoded = other.0.as_ref();
+        decoded.is_ok_and(|t| has(t) && claims(t))
+    })?;
+    let path = format!(
+        "{}/{}",
+        holder.namespace().unwrap_or_default(),
+        holder.name_any()
+    );
+    Some(format!("TierConfiguration {path}"))
 }

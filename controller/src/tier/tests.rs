@@ -1,13 +1,22 @@
 //! What becomes of a TierConfiguration, without a cluster.
 
 use fulfillment_crds::{
-    Condition, ParameterError, Reason, Request, RequestStatus, RequestType, SubscriptionStatus,
-    TierConfigurationStatus, TierRequestType, TierState, Time,
+    Condition, ParameterError, Reason, Request, RequestStatus, RequestType, Subscription,
+    SubscriptionState, SubscriptionStatus, TierConfiguration, TierConfigurationStatus,
+    TierRequestType, TierState, Time, finalizers,
 };
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
+use serde_json::json;
 
-use super::decide::{Child, Decision, Facts, Step, decide};
-use crate::{facts::Trouble, report};
+use super::{
+    decide::{Child, Decision, Facts, Step, decide},
+    users,
+};
+use crate::{
+    facts::Trouble,
+    object::{Guarded, Invalid},
+    report,
+};
 
 fn facts() -> Facts {
     Facts {
@@ -49,8 +58,14 @@ fn child(ready: &str, reason: Reason, stalled: bool) -> Child {
     };
     let mut conditions = vec![condition("Ready", ready)];
     conditions.extend(stalled.then(|| condition("Stalled", "True")));
+    let is_there = ready == "True" || reason == Reason::Drifted;
     Child::Stands(Box::new(SubscriptionStatus {
         tenant_id: Some("t-1".into()),
+        state: Some(if is_there {
+            SubscriptionState::Active
+        } else {
+            SubscriptionState::Processing
+        }),
         conditions,
         request: Some(Request {
             id: "p1".into(),
@@ -297,4 +312,113 @@ fn paused_it_takes_no_step() {
         assert_eq!(paused.status.observed_generation, Some(1));
         assert_eq!(paused.status.inputs_hash.as_deref(), Some("one"));
     }
+}
+
+#[test]
+fn nothing_new_is_bought_where_its_own_tenant_is_gone_or_going() {
+    let mut f = facts();
+    f.child = child("True", Reason::Active, false);
+    f.before = decide(&f).status;
+    assert_eq!(f.before.state, Some(TierState::Active));
+    let mut gone = child("False", Reason::TenantMissing, true);
+    if let Child::Stands(status) = &mut gone {
+        status.state = Some(SubscriptionState::Terminated);
+    }
+    for (child, state) in [
+        (Child::Absent, TierState::Processing),
+        (
+            Child::Leaving("Subscription mail stands under it".into()),
+            TierState::Processing,
+        ),
+        (Child::Foreign("north-tier".into()), TierState::Processing),
+        (gone, TierState::Processing),
+        // Made anew by itself.
+        (
+            child("False", Reason::Provisioning, false),
+            TierState::Processing,
+        ),
+        (Child::Differs, TierState::Active),
+        (Child::Unseen, TierState::Active),
+        (child("False", Reason::Drifted, false), TierState::Active),
+    ] {
+        f.child = child;
+        let decision = decide(&f);
+        assert_eq!(decision.status.state, Some(state), "{:?}", f.child);
+        // What was bought under it goes on carrying where it stands.
+        assert_eq!(decision.status.tenant_id.as_deref(), Some("t-1"));
+        assert_eq!(request(&decision).2, RequestStatus::Approved);
+    }
+}
+
+#[test]
+fn a_failure_is_one_request_whatever_is_in_the_way_afterwards() {
+    let mut f = facts();
+    f.requested_at = Some("first".into());
+    f.child = child("False", Reason::RequestFailed, true);
+    let failed = decide(&f);
+    assert!(failed.note.is_some());
+    let trouble = Trouble {
+        reason: Reason::DependencyNotReady,
+        message: "Secret north does not exist".into(),
+    };
+    let waits = then(&mut f, "r2", |f| f.trouble = Some(trouble));
+    assert_eq!(standing(&waits).1, "DependencyNotReady");
+    assert_eq!(request(&waits).0, "r1");
+    let again = then(&mut f, "r3", |f| f.trouble = None);
+    assert_eq!(
+        request(&again),
+        ("r1", TierRequestType::Setup, RequestStatus::Failed)
+    );
+    assert!(again.note.is_none(), "it is told twice");
+
+    // Asked for once more, or changed, it is another one.
+    let asked = then(&mut f, "r4", |f| {
+        f.requested_at = Some("second".into());
+        f.child = Child::Differs;
+    });
+    assert_eq!(request(&asked).0, "r4");
+    let failed = then(&mut f, "r5", |f| {
+        f.child = child("False", Reason::RequestFailed, true);
+    });
+    assert_eq!(
+        request(&failed),
+        ("r4", TierRequestType::Setup, RequestStatus::Failed)
+    );
+    let changed = then(&mut f, "r6", |f| {
+        f.generation = 2;
+        f.child = Child::Differs;
+    });
+    assert_eq!(request(&changed).0, "r6");
+}
+
+#[test]
+fn what_cannot_be_decoded_and_is_held_may_be_a_user() {
+    let invalid = |name: &str, finalizer: Option<&str>| Invalid {
+        error: "spec: not as it should be".into(),
+        metadata: ObjectMeta {
+            name: Some(name.into()),
+            namespace: Some("team".into()),
+            finalizers: finalizer.map(|held| vec![held.into()]),
+            ..ObjectMeta::default()
+        },
+    };
+    let metadata = invalid("north", None).metadata;
+    let spec = serde_json::from_value(json!({
+        "connectionRef": {"name": "acme"}, "product": "mail-pro", "level": 2, "account": {"name": "N"},
+    }));
+    let tier = TierConfiguration {
+        metadata,
+        spec: spec.unwrap(),
+        status: None,
+    };
+    let subscriptions = [
+        Guarded::<Subscription>(Err(invalid("mail", Some(finalizers::TENANT)))),
+        Guarded(Err(invalid("unbought", None))),
+    ];
+    let tiers = [
+        Guarded::<TierConfiguration>(Err(invalid("south", Some(finalizers::IN_USE)))),
+        Guarded(Err(invalid("unmade", None))),
+    ];
+    let users = users::named(&tier, subscriptions.iter(), tiers.iter());
+    assert_eq!(users, ["Subscription mail", "TierConfiguration south"]);
 }
