@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fulfillment_crds::{DeletionPolicy, RequestType, Subscription, SubscriptionStatus};
+use fulfillment_crds::{
+    DeletionPolicy, IdentityMode, RequestType, Subscription, SubscriptionStatus,
+};
 
 use crate::{
     act::{act, needs_vendor},
@@ -39,7 +41,7 @@ pub async fn reconcile(
     let mut seen = observe(ctx, scope, object).await?;
     let mut rest = decide(ctx, scope, &mut seen).await?;
     learn(ctx, &seen);
-    if let Some(trouble) = keep_outputs(ctx, &seen).await? {
+    if let Some(trouble) = keep_outputs(ctx, &mut seen).await? {
         seen.facts.trouble = Some(trouble);
         rest = Rest::Trouble;
     }
@@ -115,10 +117,10 @@ async fn enter(ctx: &Context, seen: &mut Seen) -> Result<bool, KubeError> {
 }
 
 /// Stores sensitive parameters of a tenant that is ours, before the answer that brought them is
-/// recorded as dealt with.
+/// recorded as dealt with: the vendor may not say them again.
 async fn keep_outputs(
     ctx: &Context,
-    seen: &Seen,
+    seen: &mut Seen,
 ) -> Result<Option<crate::facts::Trouble>, KubeError> {
     let (Some(name), Some((tenant, values))) =
         (&seen.object.spec.output_secret_name, &seen.sensitive)
@@ -129,15 +131,21 @@ async fn keep_outputs(
     if !ours || values.is_empty() || seen.facts.object.deleting {
         return Ok(None);
     }
-    match outputs::write(&ctx.cluster, &seen.object, name, values).await {
-        Ok(outputs::Written::Stored) => Ok(None),
-        Ok(outputs::Written::Conflict) => Ok(Some(output_trouble(name))),
+    let written = match outputs::write(&ctx.cluster, &seen.object, name, values).await {
+        Ok(written) => written,
         Err(error) => {
-            // The answer itself must not be lost over this; the vendor repeats the values.
-            tracing::warn!(%error, secret = name, "the output Secret was not written; the vendor is read again");
-            ctx.pace.read_soon(&uid(&seen.object));
-            Ok(None)
+            // Others need not wait with it.
+            seen.slot = None;
+            outputs::insist(ctx, &seen.object, name, values, error).await
         }
+    };
+    match written {
+        outputs::Written::Stored | outputs::Written::Leaving => Ok(None),
+        outputs::Written::Conflict => Ok(Some(output_trouble(name))),
+        // Its tenant could never be found again.
+        outputs::Written::Stopped if seen.facts.rules.mode == IdentityMode::None => Ok(None),
+        // Not recorded, it is asked for again by the next process, and may bring the values again.
+        outputs::Written::Stopped => Err(KubeError::Failed("the operator stops".into())),
     }
 }
 

@@ -105,7 +105,11 @@ fn differs(seen: &Subscription, stored: &Subscription) -> bool {
 }
 
 /// The object as it is now.
-async fn live(ctx: &Context, object: &Subscription) -> Result<Arc<Subscription>, KubeError> {
+///
+/// # Errors
+///
+/// [`KubeError::Gone`] where it is not there any more, or another has its name.
+pub async fn live(ctx: &Context, object: &Subscription) -> Result<Arc<Subscription>, KubeError> {
     let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
     let name = object.metadata.name.as_deref().unwrap_or_default();
     let now = ctx.cluster.subscription(namespace, name).await?;

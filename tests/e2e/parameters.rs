@@ -258,3 +258,141 @@ fn an_output_secret_of_somebody_else_is_never_overwritten() {
     );
     assert_eq!(world.vendor.count("create"), 1);
 }
+
+/// Takes the operator's right to make Secrets.
+fn take_right(world: &World) {
+    let roles = world.kubectl(&["get", "roles", "-o=json"]);
+    let mut roles: Value = serde_json::from_str(&roles).unwrap();
+    for role in roles["items"].as_array_mut().into_iter().flatten() {
+        let Some(rules) = role["rules"].as_array_mut() else {
+            continue;
+        };
+        for rule in rules
+            .iter_mut()
+            .filter(|r| r["resources"] == json!(["secrets"]))
+        {
+            let verbs = rule["verbs"].as_array_mut().unwrap();
+            verbs.retain(|verb| verb != "create");
+        }
+        rules.retain(|rule| rule["verbs"] != json!([]));
+    }
+    world.apply(&roles.to_string());
+    until_may_make_secrets(world, "no");
+}
+
+/// Gives it back.
+fn give_right(world: &World) {
+    let account = format!("--serviceaccount={}:{}", world.namespace(), account(world));
+    let role = [
+        "create",
+        "role",
+        "maker",
+        "--verb=create",
+        "--resource=secrets",
+    ];
+    world.kubectl(&role);
+    world.kubectl(&["create", "rolebinding", "maker", "--role=maker", &account]);
+    until_may_make_secrets(world, "yes");
+}
+
+/// The operator's ServiceAccount.
+fn account(world: &World) -> String {
+    let bindings = ["get", "rolebindings", "fulfillment-operator"];
+    let subject = "-o=jsonpath={.subjects[0].name}";
+    world.kubectl(&[bindings.as_slice(), &[subject]].concat())
+}
+
+/// The API server's authorizer learns of a role a moment later.
+fn until_may_make_secrets(world: &World, expected: &str) {
+    let (namespace, name) = (world.namespace(), account(world));
+    let account = format!("--as=system:serviceaccount:{namespace}:{name}");
+    world.eventually(expected, SOON, || {
+        let args = ["auth", "can-i", "create", "secrets", &account];
+        let said = world.kubectl_with(&args, "").stdout;
+        let said = String::from_utf8_lossy(&said).trim().to_owned();
+        if said == expected { Ok(()) } else { Err(said) }
+    });
+}
+
+/// The vendor does not say the password any more; what it was.
+fn forget_password(world: &World) -> String {
+    let tenant = world.vendor.tenant();
+    let password = tenant["parameters"]["initial_password"].as_str();
+    let forgotten = json!({"parameters": {"initial_password": null}});
+    world
+        .vendor
+        .patch_tenant(tenant["id"].as_str().unwrap_or_default(), forgotten);
+    password.unwrap_or_default().to_owned()
+}
+
+#[test]
+fn what_the_vendor_stops_repeating_stays_in_the_output_secret() {
+    let world = World::start();
+    world.subscribe("mail", json!({"outputSecretName": "mail-activation"}));
+    world.ready("mail");
+    let password = forget_password(&world);
+    world.operator.restart();
+    let before = world.vendor.sequence();
+    world.request("mail", "look");
+    world.until("it was looked at", "Subscription", "mail", |mail| {
+        mail["status"]["lastHandledReconcileAt"] == "look"
+    });
+    assert_eq!(operations(&world.vendor.calls_since(before)), ["get"]);
+    // Another value is written next to it.
+    let id = world.vendor.tenant()["id"].clone();
+    world.vendor.patch_tenant(
+        id.as_str().unwrap_or_default(),
+        json!({"parameters": {"activation_link": "https://new.example"}}),
+    );
+    world.request("mail", "again");
+    world.until("the link is new", "Subscription", "mail", |mail| {
+        mail["status"]["parameters"][0]["value"] == "https://new.example"
+    });
+    assert_eq!(
+        decoded(&world, "mail-activation", "initial_password"),
+        password
+    );
+}
+
+#[test]
+fn a_password_said_once_reaches_an_output_secret_that_could_not_be_written() {
+    let world = World::start();
+    take_right(&world);
+    world.subscribe("mail", json!({"outputSecretName": "mail-activation"}));
+    let note = world.event("mail", "DependencyNotReady");
+    assert!(note.contains("Secret mail-activation"), "{note}");
+    let password = forget_password(&world);
+    give_right(&world);
+    let mail = world.ready("mail");
+    assert_eq!(
+        decoded(&world, "mail-activation", "initial_password"),
+        password
+    );
+    assert_eq!(world.vendor.count("create"), 1);
+    let seen = format!("{mail}{note}{}", world.operator.log());
+    assert!(!seen.contains(&password), "the password is to be seen");
+}
+
+#[test]
+fn an_output_secret_that_cannot_be_written_holds_up_neither_a_stop_nor_a_deletion() {
+    let world = World::start();
+    take_right(&world);
+    for name in ["mail", "files"] {
+        world.subscribe(
+            name,
+            json!({"outputSecretName": format!("{name}-activation")}),
+        );
+        world.event(name, "DependencyNotReady");
+    }
+    world.unsubscribe("files");
+    assert_eq!(world.vendor.live().len(), 1);
+    world.operator.restart();
+    give_right(&world);
+    let mail = world.ready("mail");
+    let tenant = world.vendor.live()[0].clone();
+    assert_eq!(mail["status"]["tenantId"], tenant["id"]);
+    assert_eq!(
+        decoded(&world, "mail-activation", "initial_password"),
+        tenant["parameters"]["initial_password"]
+    );
+}
