@@ -201,8 +201,8 @@ fn is_recorded(tier: &TierConfiguration) -> bool {
     status.is_some_and(|status| status.inputs_hash.is_some())
 }
 
-/// The TierConfiguration that has a value which no two of one product may have at a vendor: the older
-/// one, in whichever namespace.
+/// The TierConfiguration that has a value which no two of one product may have at a vendor: the one that
+/// was approved, then the older one, in whichever namespace.
 fn holder(
     scope: &Scope,
     tier: &TierConfiguration,
@@ -211,12 +211,12 @@ fn holder(
     value: &str,
 ) -> Option<String> {
     let url = &usable.connection.spec().url;
-    let age = |t: &TierConfiguration| (t.creation_timestamp(), t.uid());
+    let rank = |t: &TierConfiguration| (!is_recorded(t), t.creation_timestamp(), t.uid());
     let has = |other: &TierConfiguration| {
         let mut parameters = other.spec.parameters.iter();
         other.spec.product == tier.spec.product
             && parameters.any(|p| p.name == name && p.value.as_deref() == Some(value))
-            && age(other) < age(tier)
+            && rank(other) < rank(tier)
     };
     let claims = |other: &TierConfiguration| {
         let namespace = other.metadata.namespace.as_deref().unwrap_or_default();
