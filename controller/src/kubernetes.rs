@@ -448,31 +448,6 @@ impl Cluster {
         decoded(bounded(api.patch(name, &params(), &patch)).await?)
     }
 
-    /// Leaves the hint of a vendor's callback on a Subscription.
-    ///
-    /// # Errors
-    ///
-    /// [`KubeError::Gone`] where it is not there any more, or another of its name is.
-    pub async fn hint(
-        &self,
-        namespace: &str,
-        name: &str,
-        uid: &str,
-        value: &str,
-    ) -> Result<(), KubeError> {
-        let patch = Patch::Merge(json!({"metadata": {
-            "uid": uid,
-            "annotations": {annotations::CALLED_BACK: value},
-        }}));
-        let api = self.api::<Subscription>(namespace);
-        match bounded(api.patch_metadata(name, &params(), &patch)).await {
-            Ok(_) => Ok(()),
-            // The uid is another's.
-            Err(KubeError::Conflict) => Err(KubeError::Gone),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Adds or removes a finalizer of any object, by compare-and-swap; no write where there is
     /// nothing to change.
     ///

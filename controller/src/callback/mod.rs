@@ -3,6 +3,7 @@
 //! the Subscription, which is durable before the vendor hears so, and which whoever leads sees.
 
 pub mod heard;
+mod hint;
 pub mod proof;
 mod server;
 
@@ -33,8 +34,8 @@ pub use server::start;
 const REFUSALS: f64 = 50.0;
 /// How many hints for one Subscription are written at once, and then one a second.
 const HINTS: f64 = 5.0;
-/// How long the write of a hint may take: a vendor is answered in under a second.
-const DURABLE: Duration = Duration::from_millis(900);
+/// How long the API server may take for a callback: a vendor is answered in under a second.
+const ANSWER: Duration = Duration::from_millis(900);
 
 /// What a callback is answered with.
 #[derive(Clone, Copy, Debug)]
@@ -186,8 +187,21 @@ impl Callbacks {
         self.refuse(StatusCode::NOT_FOUND, "there is no such callback\n")
     }
 
-    /// Verifies a callback whose URL is right, and makes its hint durable.
+    /// Answers a callback whose URL is right, in time.
     async fn hear(
+        &self,
+        scope: &Scope,
+        object: &Subscription,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Verdict {
+        let taken = self.take(scope, object, headers, body);
+        let verdict = tokio::time::timeout(ANSWER, taken).await;
+        verdict.unwrap_or_else(|_| later(AGAIN))
+    }
+
+    /// Verifies it, and makes its hint durable.
+    async fn take(
         &self,
         scope: &Scope,
         object: &Subscription,
@@ -228,16 +242,14 @@ impl Callbacks {
             return Verdict::new(status, why);
         }
         let value = format!("{}", pace::instant());
-        let write = self.cluster.hint(&namespace, &name, &uid, &value);
-        match tokio::time::timeout(DURABLE, write).await {
-            Ok(Ok(())) => {
+        let subscriptions = self.cluster.api(&namespace);
+        match hint::leave(&subscriptions, &name, &uid, &value).await {
+            Ok(()) => {
                 self.metrics.callback("taken");
                 Verdict::new(StatusCode::NO_CONTENT, "")
             }
-            Ok(Err(KubeError::Gone)) => {
-                Verdict::new(StatusCode::GONE, "the subscription is gone\n")
-            }
-            Ok(Err(_)) | Err(_) => later(AGAIN),
+            Err(KubeError::Gone) => Verdict::new(StatusCode::GONE, "the subscription is gone\n"),
+            Err(_) => later(AGAIN),
         }
     }
 

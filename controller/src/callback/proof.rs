@@ -145,14 +145,16 @@ fn jwt(secret: &SecretString, token: &str, now: i64) -> Result<(), Lacking> {
     Ok(())
 }
 
-/// The keys, one a line; `whsec_` is how Standard Webhooks writes one in base64.
+/// The keys, one a line; `whsec_` is how Standard Webhooks writes one in base64. An empty one is none:
+/// anybody could sign with it.
 fn keys(secret: &SecretString) -> impl Iterator<Item = Vec<u8>> {
     let lines = secret.expose_secret().lines().map(str::trim);
-    lines.filter(|line| !line.is_empty()).map(|line| {
+    let keys = lines.map(|line| {
         line.strip_prefix("whsec_")
             .and_then(|key| BASE64.decode(key.as_bytes()).ok())
             .unwrap_or_else(|| line.as_bytes().to_vec())
-    })
+    });
+    keys.filter(|key| !key.is_empty())
 }
 
 fn begin(key: &[u8]) -> Hmac<Sha256> {
@@ -223,6 +225,21 @@ mod tests {
         assert_eq!(of(&moved, ""), Err(Lacking::Key));
         moved.remove("webhook-id");
         assert_eq!(of(&moved, ""), Err(Lacking::Form));
+    }
+
+    #[test]
+    fn an_empty_line_is_no_key() {
+        // Anybody can sign with nothing.
+        for secret in ["whsec_", "", "\n \n", "whsec_\nkey\nwhsec_ \n"] {
+            let of = |headers: &HeaderMap| verify(&SecretString::from(secret), headers, b"", NOW);
+            assert_eq!(
+                of(&webhook(b"", "m1", NOW, "")),
+                Err(Lacking::Key),
+                "{secret:?}"
+            );
+            let forged = bearer(b"", r#"{"alg":"HS256"}"#, "{}");
+            assert_eq!(of(&forged), Err(Lacking::Key), "{secret:?}");
+        }
     }
 
     #[test]
