@@ -24,14 +24,25 @@ pub(crate) fn world_of(
     key: &str,
     secrets: Option<&str>,
 ) -> (World, String) {
-    let base = format!("http://127.0.0.1:{}", free_port());
+    let address = format!("127.0.0.1:{}", free_port());
+    let base = format!("http://{address}");
+    let builder = builder.operator_arg(&format!("--callback-addr={address}"));
+    (world_at(&base, builder, proof, key, secrets), base)
+}
+
+/// The same where the vendor calls back at `base`; who listens there is for `builder` to say.
+pub(crate) fn world_at(
+    base: &str,
+    builder: Builder,
+    proof: &str,
+    key: &str,
+    secrets: Option<&str>,
+) -> World {
     let callback = match secrets {
         Some(_) => json!({"secretRef": {"name": "acme-callback", "key": "key"}}),
         None => json!({}),
     };
-    let address = base.trim_start_matches("http://");
     let world = builder
-        .operator_arg(&format!("--callback-addr={address}"))
         .operator_arg(&format!("--callback-url={base}/"))
         .vendor_arg(&format!("--callback-secret={key}"))
         .vendor_arg(&format!("--callback-proof={proof}"))
@@ -44,12 +55,17 @@ pub(crate) fn world_of(
     world
         .vendor
         .behavior(json!({"operations": {"create": by_hand}}));
-    (world, base)
+    world
 }
 
 /// Purchases and waits until the vendor has it.
 pub(crate) fn pending(world: &World, name: &str) -> Value {
     world.subscribe(name, json!({}));
+    has_it(world, name)
+}
+
+/// Waits until the vendor has it.
+pub(crate) fn has_it(world: &World, name: &str) -> Value {
     world.until("it is pending", "Subscription", name, |object| {
         object["status"]["request"]["status"] == "Pending"
             && object["status"]["tenantId"].is_string()
@@ -57,7 +73,7 @@ pub(crate) fn pending(world: &World, name: &str) -> Value {
 }
 
 /// The URL the vendor was given.
-fn url(world: &World) -> String {
+pub(crate) fn url(world: &World) -> String {
     let calls = world.vendor.calls();
     calls[0].body()["callbackUrl"]
         .as_str()

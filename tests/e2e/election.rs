@@ -1,18 +1,22 @@
 //! Leader election: who acts, who stands by, and how the lease changes hands. What crashes, pauses and
 //! partitions do to it is proved by `cargo proof replicas`.
 
-use e2e::{Operator, SOON, World, vendor::operations};
+use crate::callbacks::{KEY, pending, world_at};
+use e2e::{Builder, Operator, SOON, World, ports::free_port, vendor::operations};
 use serde_json::json;
 
 /// A world without an operator, whose operator takes part in an election with short times.
 fn world() -> World {
+    electing().start()
+}
+
+fn electing() -> Builder {
     World::builder()
         .without_operator()
         .operator_arg("--enable-leader-election")
         .operator_arg("--leader-election-lease-duration=4s")
         .operator_arg("--leader-election-renew-deadline=3s")
         .operator_arg("--leader-election-retry-period=500ms")
-        .start()
 }
 
 fn leads(world: &World, replica: &Operator) {
@@ -60,6 +64,35 @@ fn one_acts_and_the_other_stands_by_ready_and_warm() {
     assert_eq!(operations(&world.vendor.calls()), ["create"]);
     second.stop();
     assert!(first.leads(), "a standby that stops takes nothing along");
+}
+
+#[test]
+fn a_callback_at_the_standby_is_acted_on_by_the_leader() {
+    let [first_at, second_at] = [(); 2].map(|()| format!("127.0.0.1:{}", free_port()));
+    let base = format!("http://{second_at}");
+    let world = world_at(&base, electing(), "standard-webhooks", KEY, Some(KEY));
+    let start = |name: &str, address: &str| {
+        let replica = world.operator.replica(name, None);
+        replica.push_args(&[format!("--callback-addr={address}")]);
+        replica.start();
+        replica
+    };
+    let first = start("first", &first_at);
+    leads(&world, &first);
+    let second = start("second", &second_at);
+
+    let mail = pending(&world, "mail");
+    world
+        .vendor
+        .approve(mail["status"]["tenantId"].as_str().unwrap_or_default());
+    // It is polled every five minutes: nothing but the callback can say so.
+    world.ready("mail");
+    let taken = r#"fulfillment_callbacks_total{outcome="taken"} "#;
+    assert!(second.metrics().contains(taken) && !first.metrics().contains(taken));
+    assert!(first.leads() && !second.leads());
+    assert_eq!(operations(&world.vendor.calls())[..2], ["create", "get"]);
+    let log = second.log();
+    assert!(!log.contains("vendor answered"), "{log}");
 }
 
 #[test]

@@ -6,12 +6,13 @@
     reason = "tests fail by panicking"
 )]
 
-use crate::security::TlsVendor;
+use crate::{callbacks::has_it, security::TlsVendor};
 use e2e::{
     Vendor, World,
     examples::{documents, files, of_kind},
     free_port,
     objects::standing,
+    vendor::operations,
 };
 use serde_json::{Value, json};
 use std::fs;
@@ -76,6 +77,10 @@ impl Behind {
         }
         if let Some(mode) = spec["identity"]["mode"].as_str() {
             args.push(e2e::vendor::identity_flag(mode));
+        }
+        if let Some(key) = spec["callback"]["secretRef"]["key"].as_str() {
+            let key = secret(documents, &spec["callback"]["secretRef"]["name"], key);
+            args.push(format!("--callback-secret={key}"));
         }
         Self::Http(Vendor::start(&args))
     }
@@ -223,6 +228,35 @@ fn every_example_becomes_ready_as_it_stands_and_goes_with_kubectl_delete() {
     strictly(&world, yaml).unwrap();
     world.ready(subscription["metadata"]["name"].as_str().unwrap());
     assert_eq!(vendor.count("tenants"), 1);
+}
+
+#[test]
+fn the_example_with_callbacks_needs_no_poll() {
+    let address = format!("127.0.0.1:{}", free_port());
+    let world = World::builder()
+        .operator_arg(&format!("--callback-addr={address}"))
+        .operator_arg(&format!("--callback-url=http://{address}"))
+        .start();
+    let all = files("");
+    let (_, text) = all.iter().find(|(file, _)| file == "callback").unwrap();
+    let documents = documents(text);
+    let vendor = Behind::start(&world, &documents, None);
+    let Behind::Http(desk) = &vendor else {
+        unreachable!("it is plain http")
+    };
+    let by_hand = json!({"async": {"after": "manual", "retryAfter": "0s"}});
+    desk.behavior(json!({"operations": {"create": by_hand}}));
+    let yaml = pointed_at(text, vendor.url(), world.control_plane().ca_pem());
+    strictly(&world, &yaml).unwrap();
+    let name = of_kind(&documents, "Subscription")["metadata"]["name"]
+        .as_str()
+        .unwrap();
+    let pending = has_it(&world, name);
+    assert_eq!(operations(&desk.calls()), ["create"]);
+    desk.approve(pending["status"]["tenantId"].as_str().unwrap());
+    // Its connection is polled every five minutes.
+    let ready = world.ready(name);
+    assert!(ready["metadata"]["annotations"]["fulfillment-operator.io/called-back"].is_string());
 }
 
 #[test]
