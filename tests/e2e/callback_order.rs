@@ -181,12 +181,15 @@ fn a_callback_out_of_order_is_a_read_and_nothing_else() {
     // After that, and when another has its name.
     answered(&world, &url, 404);
     let another = pending(&world, "mail");
-    // Where a replica does not know yet, the API server does: a hint names the uid it is for.
+    // Where a replica does not know that yet, the API server does: a hint names the uid it is for.
     let hint = json!({"metadata": {"uid": mail["metadata"]["uid"], "annotations": {"a": "b"}}});
     let patch = ["patch", "subscription", "mail", "--type=merge", "-p"];
     let output = world.kubectl_with(&[&patch[..], &[&hint.to_string()]].concat(), "");
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("(Conflict)"), "{error}");
+    assert!(
+        error.contains("metadata.uid") && error.contains("immutable"),
+        "{error}"
+    );
     let before = world.vendor.sequence();
     answered(&world, &url, 404);
     let still = world.sub("mail");

@@ -22,13 +22,18 @@ pub(super) async fn leave(
         "annotations": {annotations::CALLED_BACK: value},
     }}));
     let written = bounded(subscriptions.patch_metadata(name, &params(), &patch)).await;
-    let Err(conflict @ KubeError::Conflict) = written else {
-        return written.map(drop);
+    let error = match written {
+        Ok(_) => return Ok(()),
+        Err(KubeError::Gone) => return Err(KubeError::Gone),
+        Err(error @ (KubeError::Conflict | KubeError::Forbidden(_) | KubeError::Failed(_))) => {
+            error
+        }
     };
-    // The uid is another's; or the object is being written so often that the patch found no gap. A
-    // vendor that hears "gone" never calls again, so that is looked up.
+    // The uid is another's, which is a 422; or the object is written so often that there was no gap
+    // for this; or the API server is unwell. A vendor that hears "gone" may never call again, so it
+    // hears that only where a look says so.
     match bounded(subscriptions.get_metadata_opt(name)).await? {
-        Some(found) if found.metadata.uid.as_deref() == Some(uid) => Err(conflict),
+        Some(found) if found.metadata.uid.as_deref() == Some(uid) => Err(error),
         Some(_) | None => Err(KubeError::Gone),
     }
 }
@@ -38,16 +43,19 @@ mod tests {
     use super::*;
     use axum::{Router, http::StatusCode, routing};
     use kube::Client;
+    use serde_json::Value;
 
-    /// The API of a server that takes no patch of the one Subscription it has, of this uid.
-    fn busy(has: Option<&str>) -> Api<Subscription> {
-        let status = |code: StatusCode| {
-            let status = json!({
-                "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code.as_u16(),
-            });
-            (code, status.to_string())
-        };
-        let found = has.map_or(status(StatusCode::NOT_FOUND), |uid| {
+    fn status(code: StatusCode, causes: &Value) -> (StatusCode, String) {
+        let status = json!({
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code.as_u16(),
+            "details": {"causes": causes},
+        });
+        (code, status.to_string())
+    }
+
+    /// The API of a server that answers every patch so, and whose one Subscription has this uid.
+    fn refusing(patch: (StatusCode, String), has: Option<&str>) -> Api<Subscription> {
+        let found = has.map_or(status(StatusCode::NOT_FOUND, &json!([])), |uid| {
             let object = json!({
                 "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
                 "metadata": {"name": "mail", "namespace": "team-a", "uid": uid},
@@ -55,19 +63,25 @@ mod tests {
             (StatusCode::OK, object.to_string())
         });
         let path = "/apis/fulfillment-operator.io/v1alpha1/namespaces/team-a/subscriptions/mail";
-        let server = routing::get(found).patch(status(StatusCode::CONFLICT));
+        let server = routing::get(found).patch(patch);
         let client = Client::new(Router::new().route(path, server), "default");
         Api::namespaced(client, "team-a")
     }
 
     #[tokio::test]
-    async fn a_conflict_means_gone_only_where_it_is_gone() {
-        for (has, gone) in [(Some("u1"), false), (Some("u2"), true), (None, true)] {
-            let left = leave(&busy(has), "mail", "u1", "now").await;
-            match left {
-                Err(KubeError::Gone) => assert!(gone, "{has:?}"),
-                Err(KubeError::Conflict) => assert!(!gone, "{has:?}"),
-                other => panic!("{has:?}: {other:?}"),
+    async fn a_refused_hint_means_gone_only_where_the_object_is_gone() {
+        let conflict = status(StatusCode::CONFLICT, &json!([]));
+        let immutable = json!([{
+            "reason": "FieldValueInvalid", "message": "field is immutable", "field": "metadata.uid",
+        }]);
+        let invalid = status(StatusCode::UNPROCESSABLE_ENTITY, &immutable);
+        let unwell = status(StatusCode::INTERNAL_SERVER_ERROR, &json!([]));
+        for answer in [conflict, invalid, unwell] {
+            for (has, gone) in [(Some("u1"), false), (Some("u2"), true), (None, true)] {
+                let left = leave(&refusing(answer.clone(), has), "mail", "u1", "now").await;
+                let error = left.expect_err("it was refused");
+                let says = matches!(error, KubeError::Gone);
+                assert_eq!(says, gone, "{has:?} {answer:?}: {error:?}");
             }
         }
     }
