@@ -9,7 +9,8 @@ use std::{
 };
 
 use fulfillment_crds::{
-    Condition, Request, RequestStatus, Subscription, SubscriptionStatus, annotations, finalizers,
+    Condition, Request, RequestStatus, Subscription, SubscriptionStatus, TierConfiguration,
+    annotations, finalizers,
 };
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -327,15 +328,28 @@ impl Cluster {
             return Ok(terminating);
         }
         let asked = Instant::now();
-        let crds: Api<CustomResourceDefinition> = Api::all(self.client.clone());
-        let terminating = match bounded(crds.get_metadata_opt(Subscription::crd_name())).await {
-            Ok(found) => found.is_none_or(|crd| crd.metadata.deletion_timestamp.is_some()),
-            // An install without this right cannot know.
-            Err(KubeError::Forbidden(_)) => false,
-            Err(error) => return Err(error),
-        };
+        let terminating = self.is_leaving(Subscription::crd_name()).await?;
         *known = Some((asked, terminating));
         Ok(terminating)
+    }
+
+    /// Whether the TierConfigurations' own definition is being deleted.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read.
+    pub async fn tier_crd_is_terminating(&self) -> Result<bool, KubeError> {
+        self.is_leaving(TierConfiguration::crd_name()).await
+    }
+
+    /// Whether a definition is being deleted, or gone; an install without this right cannot know.
+    async fn is_leaving(&self, crd: &str) -> Result<bool, KubeError> {
+        let crds: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        match bounded(crds.get_metadata_opt(crd)).await {
+            Ok(found) => Ok(found.is_none_or(|crd| crd.metadata.deletion_timestamp.is_some())),
+            Err(KubeError::Forbidden(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes the finalizer and, if given, the intent, in one compare-and-swap.

@@ -11,7 +11,10 @@ use fulfillment_crds::{
     AdoptionPolicy, CreateBody, IdentityMode, OnMissing, OnUnknownOutcome, Scope as ParameterScope,
     SentParameter, Subscription, SubscriptionState, annotations, finalizers,
 };
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    jiff::{SignedDuration, Timestamp},
+};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
@@ -261,13 +264,17 @@ fn object_facts(
         finalized,
         lost: finalized && ledger.request.is_none() && ledger.tenant_id.is_none() && !unarmed,
         paused: annotation(annotations::PAUSED).is_some_and(|value| value == "true"),
-        requested_at: annotation(annotations::REQUESTED_AT)
-            .map(|token| token.chars().take(256).collect::<String>())
-            .filter(|token| {
-                !token.is_empty() && ledger.last_handled_reconcile_at.as_ref() != Some(token)
-            }),
+        requested_at: requested_at(meta)
+            .filter(|token| ledger.last_handled_reconcile_at.as_ref() != Some(token)),
         resolution: annotation(annotations::RESOLVE_CREATE).and_then(|text| resolution(text)),
     }
+}
+
+/// The token of the annotation `requestedAt`, handled or not, as far as status can echo it.
+pub(crate) fn requested_at(meta: &ObjectMeta) -> Option<String> {
+    let token = meta.annotations.as_ref()?.get(annotations::REQUESTED_AT)?;
+    let token: String = token.chars().take(256).collect();
+    (!token.is_empty()).then_some(token)
 }
 
 /// `adopt:<tenantId>` or `none:<request id>`.

@@ -1075,6 +1075,7 @@ fn a_name_never_leads_out_of_its_namespace() {
     let mut expected = RIGHTS.to_vec();
     expected.extend([
         "customresourcedefinitions.apiextensions.k8s.io [] [subscriptions.fulfillment-operator.io] [get]",
+        "customresourcedefinitions.apiextensions.k8s.io [] [tierconfigurations.fulfillment-operator.io] [get]",
         // Only who watches all namespaces uses these.
         "clustervendorconnections.fulfillment-operator.io [] [] [get list patch watch]",
         "clustervendorconnections.fulfillment-operator.io/status [] [] [patch]",

@@ -336,3 +336,43 @@ fn a_customer_that_lost_its_label_keeps_the_reseller() {
     world.gone("TierConfiguration", "north");
     assert!(world.vendor.live().is_empty());
 }
+
+#[test]
+fn what_keeps_its_tenants_subscription_from_being_made_is_said() {
+    let world = world();
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"},
+        "spec": {"hard": {"count/subscriptions.fulfillment-operator.io": "0"}},
+    });
+    world.apply(&quota.to_string());
+    // Without a controller-manager nobody counts: what is used has to be said.
+    let status = r#"{"status": {"hard": {"count/subscriptions.fulfillment-operator.io": "0"}, "used": {"count/subscriptions.fulfillment-operator.io": "0"}}}"#;
+    let args = [
+        "patch",
+        "resourcequota",
+        "none",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        status,
+    ];
+    world.kubectl(&args);
+    world.apply(&tier("north", json!({})));
+    let north = world.until("said", "TierConfiguration", "north", |tier| {
+        standing(tier, "Reconciling") == "True DependencyNotReady"
+    });
+    let said = message(&north, "Ready");
+    assert!(
+        said.contains("Subscription north-tier for its own tenant cannot be written"),
+        "{said}"
+    );
+    assert!(said.contains("exceeded quota"), "{said}");
+    world.kubectl(&["delete", "resourcequota", "none"]);
+    world.kubectl(&[
+        "annotate",
+        "ftier",
+        "north",
+        "reconcile.fluxcd.io/requestedAt=",
+    ]);
+    active(&world, "north");
+}

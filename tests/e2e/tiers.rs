@@ -411,6 +411,19 @@ fn what_does_not_fit_is_said_where_it_stands() {
         let said = message(&waits, "Ready");
         assert!(said.contains(why), "{said}");
     }
+    // Who is above the reseller is the reseller's to say.
+    let mut below = numbered("78");
+    below["parentRef"] = json!({"name": "top"});
+    world.apply(&tier("below", below));
+    let mut top = numbered("1");
+    top["level"] = json!(2);
+    world.apply(&tier("top", top));
+    let tiers =
+        json!({"tier1": {"tierConfigurationRef": {"name": "below"}}, "tier2": {"name": "else"}});
+    world.subscribe("two-tops", json!({"tiers": tiers}));
+    world.until("said", "Subscription", "two-tops", |waits| {
+        message(waits, "Ready").contains("tier1 stands below TierConfiguration top")
+    });
     // A parameter in the wrong place is told where it belongs.
     world.subscribe("misplaced", numbered("77"));
     let waits = world.stands("misplaced", "Ready", "False Inquiring");

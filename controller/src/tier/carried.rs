@@ -67,18 +67,29 @@ pub async fn carried(
             }
         }
     }
-    // Who is above tier1 is known from there.
-    if let Some(parent) = parent.filter(|_| tiers.tier2.is_none()) {
-        carry(
-            ctx,
-            scope,
-            object,
-            Level::Tier2,
-            &parent,
-            product,
-            &mut carried,
-        )
-        .await?;
+    // Who is above tier1 is known from there, and nobody else can be.
+    let Some(parent) = parent else {
+        return Ok(carried);
+    };
+    let named = tiers.tier2.as_ref();
+    let same = |tier: &Tier| {
+        let reference = tier.tier_configuration_ref.as_ref();
+        reference.is_some_and(|reference| reference.name == parent)
+    };
+    match named {
+        None => {
+            let (level, all) = (Level::Tier2, &mut carried);
+            carry(ctx, scope, object, level, &parent, product, all).await?;
+        }
+        Some(tier2) if !same(tier2) => {
+            carried.trouble.get_or_insert(Trouble {
+                reason: Reason::TierConfigurationNotReady,
+                message: format!(
+                    "tier1 stands below TierConfiguration {parent}: name that one as tier2, or leave tier2 out"
+                ),
+            });
+        }
+        Some(_) => {}
     }
     Ok(carried)
 }

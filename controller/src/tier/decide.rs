@@ -35,6 +35,8 @@ pub(super) struct Facts {
     pub(super) users: Vec<String>,
     /// There is a Subscription for its own tenant.
     pub(super) owns: bool,
+    /// The definition of TierConfigurations is being deleted, and this one only because of that.
+    pub(super) crd_terminating: bool,
     /// How that one stands.
     pub(super) child: Child,
     /// A fresh id for a request this pass may begin.
@@ -131,7 +133,8 @@ pub(super) fn decide(f: &Facts) -> Decision {
     Decision {
         step,
         note: note(f, &status),
-        settled: standing.moving != Some(ConditionType::Reconciling),
+        // A value that has to be unique may be free again.
+        settled: standing.moving != Some(ConditionType::Reconciling) && f.invalid.is_empty(),
         status,
     }
 }
@@ -152,6 +155,12 @@ fn end(f: &Facts) -> Decision {
         (
             Step::Rest,
             format!("in use, and kept until these are gone: {users}"),
+        )
+    } else if f.owns && f.crd_terminating {
+        (
+            Step::Rest,
+            "the CustomResourceDefinition is being deleted, and no tenant is because of that"
+                .to_owned(),
         )
     } else if f.owns {
         let why = match &f.child {
@@ -174,7 +183,11 @@ fn end(f: &Facts) -> Decision {
     };
     let standing = Standing {
         ready: false,
-        reason: Reason::Terminating,
+        reason: if f.crd_terminating {
+            Reason::CRDTerminating
+        } else {
+            Reason::Terminating
+        },
         message,
         moving: Some(ConditionType::Reconciling),
         request: RequestStatus::Pending,

@@ -27,6 +27,7 @@ use serde_json::json;
 
 use crate::{
     controller::{Context, PassError, Scope, queue},
+    inputs::not_ready,
     kubernetes::{self, Cluster, KubeError, bounded},
     object::Guarded,
     pace,
@@ -34,8 +35,8 @@ use crate::{
 };
 pub use carried::{Carried, carried};
 pub use child::{made_for, name as child_name, owner};
-use decide::{Step, decide};
-use observe::observe;
+use decide::{Child, Step, decide};
+use observe::{Seen, observe};
 pub use users::{is_below, names, still_used};
 
 /// How often one is looked at anyway.
@@ -112,6 +113,7 @@ async fn pass(
     if matches!(decision.step, Step::Remove | Step::Release) {
         // The cache may be behind, and some may be out of its sight.
         seen.facts.users = users::live(ctx, tier).await?;
+        seen.facts.crd_terminating = ctx.cluster.tier_crd_is_terminating().await?;
         decision = decide(&seen.facts);
     }
     match decision.step {
@@ -132,7 +134,12 @@ async fn pass(
                 .await?;
             return Ok(IDLE);
         }
-        Step::Apply => child::apply(ctx, tier, seen.child.as_deref(), &seen.wanted).await?,
+        Step::Apply => {
+            if let Err(error) = child::apply(ctx, tier, seen.child.as_deref(), &seen.wanted).await {
+                refused(ctx, tier, &mut seen, error).await?;
+                decision = decide(&seen.facts);
+            }
+        }
         Step::Remove => {
             if let Some(child) = &seen.child {
                 child::remove(ctx, child).await?;
@@ -148,6 +155,40 @@ async fn pass(
         }
     }
     Ok(if decision.settled { IDLE } else { WAITING })
+}
+
+/// What it means that the Subscription for its own tenant could not be written.
+async fn refused(
+    ctx: &Context,
+    tier: &TierConfiguration,
+    seen: &mut Seen,
+    error: KubeError,
+) -> Result<(), KubeError> {
+    let name = seen.wanted.name_any();
+    let error = match error {
+        KubeError::Conflict if seen.child.is_none() => {
+            // One of its name is there: our own that the cache does not know yet, or somebody else's.
+            let namespace = tier.namespace().unwrap_or_default();
+            match ctx.cluster.subscription(&namespace, &name).await {
+                Ok(Some(found)) if !child::is_owned(&found, tier) => {
+                    seen.facts.child = Child::Foreign(name);
+                    return Ok(());
+                }
+                Ok(_) => return Err(error),
+                Err(error) => error,
+            }
+        }
+        error => error,
+    };
+    match error {
+        KubeError::Conflict | KubeError::Gone => Err(error),
+        KubeError::Forbidden(_) | KubeError::Failed(_) => {
+            seen.facts.trouble = Some(not_ready(format!(
+                "Subscription {name} for its own tenant cannot be written: {error}"
+            )));
+            Ok(())
+        }
+    }
 }
 
 /// Writes the status, by compare-and-swap.

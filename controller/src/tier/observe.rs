@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fulfillment_crds::{
-    Limits, Scope as ParameterScope, Subscription, TierConfiguration, annotations, finalizers,
+    Limits, Scope as ParameterScope, Subscription, TierConfiguration, finalizers,
 };
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
@@ -49,7 +49,6 @@ pub(super) async fn observe(
 ) -> Result<Seen, KubeError> {
     let meta = &tier.metadata;
     let namespace = meta.namespace.as_deref().unwrap_or_default();
-    let annotation = |name: &str| meta.annotations.as_ref().and_then(|all| all.get(name));
     let wanted = child::wanted(tier);
     let found = find(scope, &wanted);
     let owned = found.clone().filter(|found| child::is_owned(found, tier));
@@ -63,14 +62,14 @@ pub(super) async fn observe(
             .flatten()
             .any(|f| f == finalizers::IN_USE),
         paused: super::is_paused(tier),
-        requested_at: annotation(annotations::REQUESTED_AT)
-            .map(|token| token.chars().take(256).collect()),
+        requested_at: observe::requested_at(meta),
         before: tier.status.clone().unwrap_or_default(),
         trouble: None,
         invalid: Vec::new(),
         inputs: None,
         users: Vec::new(),
         owns: owned.is_some(),
+        crd_terminating: false,
         child: Child::Unwanted,
         request_id: observe::request_id(),
     };
@@ -176,9 +175,9 @@ fn standing(
         return Child::Differs;
     }
     let status = child.status.clone().unwrap_or_default();
-    let asked = child.annotations().get(annotations::REQUESTED_AT);
+    let asked = observe::requested_at(&child.metadata);
     let seen = status.observed_generation == child.metadata.generation
-        && asked.is_none_or(|token| status.last_handled_reconcile_at.as_ref() == Some(token));
+        && asked.is_none_or(|token| status.last_handled_reconcile_at == Some(token));
     let ready = report::ready(&status.conditions).is_some_and(|c| c.status == "True");
     // What is ready may be so for what a Secret held before.
     if !seen || (ready && status.inputs_hash.as_ref() != expected) {

@@ -32,6 +32,7 @@ fn facts() -> Facts {
         inputs: Some("one".into()),
         users: Vec::new(),
         owns: false,
+        crd_terminating: false,
         child: Child::Unwanted,
         request_id: "r1".into(),
     }
@@ -287,6 +288,11 @@ fn nothing_is_let_go_while_it_is_used() {
     let said = &report::ready(&kept.status.conditions).unwrap().message;
     assert!(said.contains("Subscription s9 and 2 more"), "{said}");
     f.users.clear();
+    f.crd_terminating = true;
+    let held = decide(&f);
+    assert_eq!(held.step, Step::Rest);
+    assert_eq!(standing(&held).1, "CRDTerminating");
+    f.crd_terminating = false;
     assert_eq!(decide(&f).step, Step::Remove);
     f.owns = false;
     assert_eq!(decide(&f).step, Step::Release);
