@@ -162,24 +162,21 @@ async fn refused(
     ctx: &Context,
     tier: &TierConfiguration,
     seen: &mut Seen,
-    error: KubeError,
+    mut error: KubeError,
 ) -> Result<(), KubeError> {
     let name = seen.wanted.name_any();
-    let error = match error {
-        KubeError::Conflict if seen.child.is_none() => {
-            // One of its name is there: our own that the cache does not know yet, or somebody else's.
-            let namespace = tier.namespace().unwrap_or_default();
-            match ctx.cluster.subscription(&namespace, &name).await {
-                Ok(Some(found)) if !child::is_owned(&found, tier) => {
-                    seen.facts.child = Child::Foreign(name);
-                    return Ok(());
-                }
-                Ok(_) => return Err(error),
-                Err(error) => error,
+    if matches!(error, KubeError::Conflict) && seen.child.is_none() {
+        // One of its name is there: our own that the cache does not know yet, or somebody else's.
+        let namespace = tier.namespace().unwrap_or_default();
+        match ctx.cluster.subscription(&namespace, &name).await {
+            Ok(Some(found)) if !child::is_owned(&found, tier) => {
+                seen.facts.child = Child::Foreign(name);
+                return Ok(());
             }
+            Ok(_) => {}
+            Err(why) => error = why,
         }
-        error => error,
-    };
+    }
     match error {
         KubeError::Conflict | KubeError::Gone => Err(error),
         KubeError::Forbidden(_) | KubeError::Failed(_) => {
