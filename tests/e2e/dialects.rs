@@ -119,6 +119,31 @@ fn life(dialect: &'static str) {
         });
     assert_eq!(standing(&mail, "Ready"), "True Active");
     assert_eq!(mail["status"]["history"][0]["type"], "Change", "{mail}");
+
+    // Refused, it stays as it was until the spec says something else.
+    let refused = json!({"method": "PUT", "path": "*/tenant*", "times": "unlimited", "fault": {"status": 422}});
+    at.world.vendor.fault(refused);
+    at.subscribe(json!({"limits": {"seats": 50}}));
+    let mail = at.world.stands("mail", "Ready", "False RequestFailed");
+    assert_eq!(mail["status"]["limits"]["seats"], 40, "{dialect}");
+    at.world.vendor.clear_faults();
+    at.subscribe(json!({"limits": {"seats": 60}}));
+    let (_, tenant) = at.ready("Active", 60);
+
+    // Suspended behind our back, it is resumed; where a vendor shows it.
+    if dialect != "scenario" && dialect != "bare" {
+        let id = id_in(&tenant);
+        at.world
+            .vendor
+            .patch_tenant(&id, json!({"status": "suspended"}));
+        at.world.request("mail", "once more");
+        at.world.until("resumed", "Subscription", "mail", |mail| {
+            mail["status"]["lastHandledReconcileAt"] == "once more"
+                && standing(mail, "Ready") == "True Active"
+        });
+        at.ready("Active", 60);
+        at.world.event("mail", "DriftCorrected");
+    }
     at.end();
     assert_eq!(at.creates(), 1, "{dialect}");
 }

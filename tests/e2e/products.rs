@@ -399,6 +399,9 @@ fn what_can_be_known_at_apply_is_refused_there() {
     world.unsubscribe("mail");
     world.gone("Subscription", "mail");
     // A connection that says nothing, or is not there yet, stops nobody.
+    let early = json!({"connectionRef": {"name": "later"}, "limits": {"boxes": 1}});
+    world.apply(&e2e::objects::subscription("early", early));
+    world.stands("early", "Ready", "False DependencyNotReady");
     world.apply(&order(
         json!({"product": "unlisted", "limits": {"boxes": 1}}),
     ));
