@@ -47,8 +47,13 @@ pub fn inputs(desired: &Desired, ledger: &Ledger) -> bool {
 
 /// Whether they differ from what the vendor was sent last, whatever became of it.
 pub fn unsent(desired: &Desired, ledger: &Ledger) -> bool {
+    desired.inputs.is_some() && desired.inputs.as_ref() != sent_last(ledger)
+}
+
+/// The hash of what the vendor was sent last, whatever became of it.
+pub fn sent_last(ledger: &Ledger) -> Option<&String> {
     let sent = ledger.sent_inputs_hash.as_ref();
-    desired.inputs.is_some() && desired.inputs.as_ref() != sent.or(ledger.inputs_hash.as_ref())
+    sent.or(ledger.inputs_hash.as_ref())
 }
 
 /// All named differences, each with the time it was first found.

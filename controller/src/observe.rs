@@ -21,6 +21,7 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use crate::{
     claims,
     controller::{Context, Scope},
+    drift,
     facts::{Clock, Desired, Facts, Ledger, ObjectFacts, Pass, Resolution, Rules, Trouble},
     identity, inputs,
     kinds::ConnectionKey,
@@ -150,10 +151,7 @@ pub async fn observe(
     let mut unready = carried.trouble;
     if unready.is_some() && (deleting || is_bought(&ledger)) {
         // What was bought stays under what was agreed on until its tiers are ready again.
-        let known = ledger
-            .sent_inputs_hash
-            .as_ref()
-            .or(ledger.inputs_hash.as_ref());
+        let known = drift::sent_last(&ledger);
         inputs = order.inputs_hash_under(&ctx.key, known.map(String::as_str));
         order.tiers_withheld = true;
     } else {
@@ -188,7 +186,7 @@ pub async fn observe(
             ..Pass::default()
         },
     };
-    facts.object.paused |= made_for.is_some_and(|tier| tier::is_paused(&tier));
+    facts.object.paused |= made_for.is_some_and(|tier| is_paused(&tier.metadata));
     facts.trouble = facts
         .trouble
         .take()
@@ -263,11 +261,18 @@ fn object_facts(
         deleting: meta.deletion_timestamp.is_some(),
         finalized,
         lost: finalized && ledger.request.is_none() && ledger.tenant_id.is_none() && !unarmed,
-        paused: annotation(annotations::PAUSED).is_some_and(|value| value == "true"),
+        paused: is_paused(meta),
         requested_at: requested_at(meta)
             .filter(|token| ledger.last_handled_reconcile_at.as_ref() != Some(token)),
         resolution: annotation(annotations::RESOLVE_CREATE).and_then(|text| resolution(text)),
     }
+}
+
+/// Whether it carries the paused annotation.
+pub(crate) fn is_paused(meta: &ObjectMeta) -> bool {
+    let all = meta.annotations.as_ref();
+    all.and_then(|all| all.get(annotations::PAUSED))
+        .is_some_and(|value| value == "true")
 }
 
 /// The token of the annotation `requestedAt`, handled or not, as far as status can echo it.

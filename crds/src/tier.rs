@@ -195,6 +195,34 @@ pub struct Tier {
     pub contact: Option<Contact>,
 }
 
+impl Tier {
+    /// The account that it says itself.
+    pub fn account(&self) -> Account {
+        Account {
+            external_id: self.external_id.clone(),
+            name: self.name.clone(),
+            contact: self.contact.clone(),
+        }
+    }
+
+    /// Whether it is this TierConfiguration.
+    pub fn names(&self, tier_configuration: &str) -> bool {
+        let reference = self.tier_configuration_ref.as_ref();
+        reference.is_some_and(|reference| reference.name == tier_configuration)
+    }
+}
+
+impl From<Account> for Tier {
+    fn from(account: Account) -> Self {
+        Self {
+            tier_configuration_ref: None,
+            external_id: account.external_id,
+            name: account.name,
+            contact: account.contact,
+        }
+    }
+}
+
 /// The tier as set up.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]

@@ -2,7 +2,7 @@
 
 use crate::{
     stage::Stage,
-    steps::{is_active, text},
+    steps::{activation_link, is_active, nothing_lives, text},
     stop::Stop,
 };
 use e2e::{
@@ -117,13 +117,7 @@ pub(crate) fn approved(stage: &mut Stage) -> Result<(), Stop> {
 pub(crate) fn activated(stage: &mut Stage) -> Result<(), Stop> {
     let described = stage.run(&format!("kubectl describe fsub {NAME}"))?;
     let active = stage.now();
-    let parameters = active["status"]["parameters"].as_array();
-    let link = parameters
-        .into_iter()
-        .flatten()
-        .find(|parameter| parameter["name"] == "activation_link")
-        .map(|parameter| text(&parameter["value"]))
-        .unwrap_or_default();
+    let link = activation_link(&active);
     stage.expect(
         "the activation message has the link",
         !link.is_empty() && described.contains(&format!("Your mail is at {link}")),
@@ -132,12 +126,7 @@ pub(crate) fn activated(stage: &mut Stage) -> Result<(), Stop> {
     stage.show_true();
     stage.run(&format!("kubectl delete -f {FILE}"))?;
     stage.until_gone()?;
-    let live = stage.world.vendor.live();
-    stage.expect(
-        "the vendor has no live tenant",
-        live.is_empty(),
-        format!("{live:?}"),
-    )?;
+    nothing_lives(stage)?;
     let left = stage.run("kubectl get ftier,vendorconnections -o name")?;
     stage.expect(
         "nothing is left in the cluster",

@@ -137,13 +137,7 @@ fn activation(stage: &mut Stage, active: &Value, tenant: &str) -> Result<(), Sto
     stage.screen.say(
         "What the customer gets from it, the link in the status and the password in a Secret:",
     );
-    let parameters = active["status"]["parameters"].as_array();
-    let link = parameters
-        .into_iter()
-        .flatten()
-        .find(|parameter| parameter["name"] == "activation_link")
-        .map(|parameter| text(&parameter["value"]))
-        .unwrap_or_default();
+    let link = activation_link(active);
     stage.screen.http("GET", &link, "");
     let page = Client::builder().no_proxy().build().and_then(|client| {
         let page = client.get(&link).send()?;
@@ -359,12 +353,7 @@ fn delete(stage: &mut Stage) -> Result<(), Stop> {
         .say("The subscription, the connection and its Secret at once, in no particular order:");
     stage.run(&format!("kubectl delete -f {FILE}"))?;
     stage.until_gone()?;
-    let live = stage.world.vendor.live();
-    stage.expect(
-        "the vendor has no live tenant",
-        live.is_empty(),
-        format!("{live:?}"),
-    )?;
+    nothing_lives(stage)?;
     // It is owned by the Subscription, so that the garbage collector removes it.
     stage.run(&format!("kubectl wait --for=delete secret/{OUTPUT}"))?;
     let left = stage.run("kubectl get vendorconnections,secrets -o name")?;
@@ -377,6 +366,26 @@ fn delete(stage: &mut Stage) -> Result<(), Stop> {
     stage.expect_kstatus(&[Current, Terminating, NotFound])?;
     stage.show()?;
     stage.manifest.restore()
+}
+
+/// The link that the vendor gave; empty where it gave none.
+pub(crate) fn activation_link(active: &Value) -> String {
+    let parameters = active["status"]["parameters"].as_array();
+    parameters
+        .into_iter()
+        .flatten()
+        .find(|parameter| parameter["name"] == "activation_link")
+        .map(|parameter| text(&parameter["value"]))
+        .unwrap_or_default()
+}
+
+pub(crate) fn nothing_lives(stage: &mut Stage) -> Result<(), Stop> {
+    let live = stage.world.vendor.live();
+    stage.expect(
+        "the vendor has no live tenant",
+        live.is_empty(),
+        format!("{live:?}"),
+    )
 }
 
 pub(crate) fn is_active(object: &Value) -> bool {

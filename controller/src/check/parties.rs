@@ -3,9 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use fulfillment_crds::{
-    Account, Limits, Parameter, Product, Scope, Tier, TierConfigurationSpec, Tiers,
-};
+use fulfillment_crds::{Limits, Parameter, Product, Scope, TierConfigurationSpec, Tiers};
 use secrecy::SecretString;
 
 use crate::{
@@ -44,14 +42,14 @@ impl<G: Fn(&[Parameter]) -> Result<Inputs, String>> Said<'_, G> {
     pub(super) fn parties(&self, tiers: &Tiers) -> Result<Parties, String> {
         let mut parties = Parties::default();
         if let Some(customer) = &tiers.customer {
-            parties.tiers.insert("customer", plain(customer.clone()));
+            parties.tiers.insert("customer", customer.clone().into());
         }
         let mut parent = None;
         for (level, tier) in tiers.levels() {
             let level = Level::new(level);
             match &tier.tier_configuration_ref {
                 None => {
-                    parties.tiers.insert(level.as_str(), plain(account(tier)));
+                    parties.tiers.insert(level.as_str(), tier.account().into());
                 }
                 Some(reference) => {
                     parent = self
@@ -107,20 +105,5 @@ impl<G: Fn(&[Parameter]) -> Result<Inputs, String>> Said<'_, G> {
         };
         parties.tiers.insert(level.as_str(), party);
         Ok(spec.parent_ref.as_ref().map(|parent| parent.name.clone()))
-    }
-}
-
-fn plain(account: Account) -> Party {
-    Party {
-        account,
-        ..Party::default()
-    }
-}
-
-fn account(tier: &Tier) -> Account {
-    Account {
-        external_id: tier.external_id.clone(),
-        name: tier.name.clone(),
-        contact: tier.contact.clone(),
     }
 }

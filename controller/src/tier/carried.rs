@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use fulfillment_crds::{
-    Account, ParameterDefinition, Phase, Product, Reason, Scope as ParameterScope, Subscription,
-    Tier, TierConfiguration, TierState,
+    ParameterDefinition, Phase, Product, Reason, Scope as ParameterScope, Subscription,
+    TierConfiguration, TierState,
 };
 use secrecy::SecretString;
 
@@ -44,14 +44,14 @@ pub async fn carried(
     let mut carried = Carried::default();
     let tiers = &object.spec.tiers;
     if let Some(customer) = &tiers.customer {
-        carried.tiers.insert("customer", plain(customer.clone()));
+        carried.tiers.insert("customer", customer.clone().into());
     }
     let mut parent = None;
     for (level, tier) in tiers.levels() {
         let level = Level::new(level);
         match &tier.tier_configuration_ref {
             None => {
-                carried.tiers.insert(level.as_str(), plain(account(tier)));
+                carried.tiers.insert(level.as_str(), tier.account().into());
             }
             Some(reference) => {
                 let found = carry(
@@ -71,17 +71,12 @@ pub async fn carried(
     let Some(parent) = parent else {
         return Ok(carried);
     };
-    let named = tiers.tier2.as_ref();
-    let same = |tier: &Tier| {
-        let reference = tier.tier_configuration_ref.as_ref();
-        reference.is_some_and(|reference| reference.name == parent)
-    };
-    match named {
+    match &tiers.tier2 {
         None => {
             let (level, all) = (Level::Tier2, &mut carried);
             carry(ctx, scope, object, level, &parent, product, all).await?;
         }
-        Some(tier2) if !same(tier2) => {
+        Some(tier2) if !tier2.names(&parent) => {
             carried.trouble.get_or_insert(Trouble {
                 reason: Reason::TierConfigurationNotReady,
                 message: format!(
@@ -237,19 +232,4 @@ fn not_ready(tier: &TierConfiguration, inputs: Option<&String>) -> Option<String
 /// A parameter the vendor gives to a tier, by name.
 fn gives(rule: &ParameterDefinition, name: &str) -> bool {
     rule.name == name && rule.scope == ParameterScope::Tier && rule.phase == Phase::Fulfillment
-}
-
-fn plain(account: Account) -> Party {
-    Party {
-        account,
-        ..Party::default()
-    }
-}
-
-fn account(tier: &Tier) -> Account {
-    Account {
-        external_id: tier.external_id.clone(),
-        name: tier.name.clone(),
-        contact: tier.contact.clone(),
-    }
 }

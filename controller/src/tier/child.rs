@@ -76,12 +76,7 @@ pub(super) fn is_owned(subscription: &Subscription, tier: &TierConfiguration) ->
 /// The Subscription as it should be.
 pub(super) fn wanted(tier: &TierConfiguration) -> Subscription {
     let spec = &tier.spec;
-    let own = Tier {
-        tier_configuration_ref: None,
-        external_id: spec.account.external_id.clone(),
-        name: spec.account.name.clone(),
-        contact: spec.account.contact.clone(),
-    };
+    let own = Tier::from(spec.account.clone());
     let above = |parent: &LocalObjectRef| Tier {
         tier_configuration_ref: Some(parent.clone()),
         ..Tier::default()

@@ -181,18 +181,12 @@ fn end(f: &Facts) -> Decision {
     } else {
         (Step::Release, "nothing is left of it".to_owned())
     };
-    let standing = Standing {
-        ready: false,
-        reason: if f.crd_terminating {
-            Reason::CRDTerminating
-        } else {
-            Reason::Terminating
-        },
-        message,
-        moving: Some(ConditionType::Reconciling),
-        request: RequestStatus::Pending,
-        errors: Vec::new(),
+    let reason = if f.crd_terminating {
+        Reason::CRDTerminating
+    } else {
+        Reason::Terminating
     };
+    let standing = moving(reason, message);
     Decision {
         step,
         status: TierConfigurationStatus {
@@ -329,16 +323,15 @@ fn inquiring(errors: &[ParameterError]) -> Standing {
         .iter()
         .map(|e| format!("{} {}", e.name, e.message))
         .collect();
+    let message = format!(
+        "{}; edit spec.parameters and apply it again",
+        wrong.join("; ")
+    );
     Standing {
-        ready: false,
-        reason: Reason::Inquiring,
-        message: format!(
-            "{}; edit spec.parameters and apply it again",
-            wrong.join("; ")
-        ),
         moving: Some(ConditionType::Stalled),
         request: RequestStatus::Inquiring,
         errors: errors.to_vec(),
+        ..moving(Reason::Inquiring, message)
     }
 }
 

@@ -17,7 +17,7 @@ mod users;
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use fulfillment_crds::{TierConfiguration, TierConfigurationStatus, annotations, finalizers};
+use fulfillment_crds::{TierConfiguration, TierConfigurationStatus, finalizers};
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use kube::{
     ResourceExt,
@@ -43,12 +43,6 @@ pub use users::{is_below, names, still_used};
 const IDLE: Duration = Duration::from_secs(600);
 /// How often one that waits for something is looked at anyway.
 const WAITING: Duration = Duration::from_secs(30);
-
-/// Whether it carries the paused annotation, which means its own tenant too.
-pub fn is_paused(tier: &TierConfiguration) -> bool {
-    let paused = tier.annotations().get(annotations::PAUSED);
-    paused.is_some_and(|value| value == "true")
-}
 
 /// Runs passes over TierConfigurations until the operator stops.
 pub async fn passes(ctx: &Arc<Context>, scope: &Arc<Scope>, receiver: Queued<TierConfiguration>) {

@@ -61,7 +61,7 @@ pub(super) async fn observe(
             .iter()
             .flatten()
             .any(|f| f == finalizers::IN_USE),
-        paused: super::is_paused(tier),
+        paused: observe::is_paused(meta),
         requested_at: observe::requested_at(meta),
         before: tier.status.clone().unwrap_or_default(),
         trouble: None,

@@ -15,10 +15,8 @@ use crate::{
 
 /// Whether a Subscription names a TierConfiguration of its namespace.
 pub fn names(subscription: &Subscription, tier: &str) -> bool {
-    subscription.spec.tiers.levels().any(|(_, named)| {
-        let reference = named.tier_configuration_ref.as_ref();
-        reference.is_some_and(|reference| reference.name == tier)
-    })
+    let mut levels = subscription.spec.tiers.levels();
+    levels.any(|(_, named)| named.names(tier))
 }
 
 /// Whether a TierConfiguration stands below another of its namespace.

@@ -163,6 +163,15 @@ pub struct Party {
     pub tenant_id: Option<String>,
 }
 
+impl From<Account> for Party {
+    fn from(account: Account) -> Self {
+        Self {
+            account,
+            ..Self::default()
+        }
+    }
+}
+
 /// What a create or a change carries.
 #[derive(Clone, Debug, Default)]
 pub struct Order {
