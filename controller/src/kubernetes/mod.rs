@@ -1,0 +1,212 @@
+//! The Kubernetes API as the operator uses it: every call bounded in time, none repeated below us,
+//! every write of protocol state a compare-and-swap.
+
+mod error;
+mod guard;
+mod leaving;
+mod write;
+
+use std::{
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use fulfillment_crds::Subscription;
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::core::v1::{ConfigMap, Secret},
+};
+use kube::{Api, Client, Config, Resource};
+use serde::de::DeserializeOwned;
+
+use crate::object::Guarded;
+
+pub(crate) use self::write::{json_patch, params};
+pub use self::{
+    error::KubeError,
+    guard::{Guard, Mark, encode, intent, mark},
+};
+
+/// How long any call to the API server may take.
+const CALL: Duration = Duration::from_secs(10);
+
+/// The field manager of the operator's writes.
+pub const FIELD_MANAGER: &str = "fulfillment-operator";
+
+/// The Kubernetes API with bounds.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    alive: Arc<leaving::Known>,
+    written: Arc<Mutex<Option<Instant>>>,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Cluster")
+    }
+}
+
+impl Cluster {
+    /// Connects with a kubeconfig's or the pod's credentials. kube's own retries re-send any method,
+    /// a create too, and are switched off.
+    ///
+    /// # Errors
+    ///
+    /// Where the configuration cannot be used.
+    pub fn new(mut config: Config) -> Result<Self, kube::Error> {
+        config.default_retry = false;
+        Ok(Self {
+            client: Client::try_from(config)?,
+            alive: Arc::default(),
+            written: Arc::default(),
+        })
+    }
+
+    /// Waits until no Subscription was written for `calm`, but no longer than `most`.
+    pub async fn calm(&self, calm: Duration, most: Duration) {
+        let began = Instant::now();
+        while began.elapsed() < most {
+            let last = *self.written.lock().unwrap_or_else(PoisonError::into_inner);
+            let since = last.map_or(calm, |at| at.elapsed());
+            let Some(left) = calm.checked_sub(since).filter(|left| !left.is_zero()) else {
+                return;
+            };
+            tokio::time::sleep(left.min(most)).await;
+        }
+    }
+
+    fn writing(&self) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        *written = Some(Instant::now());
+    }
+
+    /// The client, for watches.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// A namespaced API.
+    pub fn api<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// One object, or `None`.
+    ///
+    /// # Errors
+    ///
+    /// Everything but 404.
+    pub async fn get<K>(&self, namespace: &str, name: &str) -> Result<Option<K>, KubeError>
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+        K::DynamicType: Default,
+    {
+        Self::get_from(&self.api::<K>(namespace), name).await
+    }
+
+    /// One object of an API, or `None`.
+    pub(crate) async fn get_from<K>(api: &Api<K>, name: &str) -> Result<Option<K>, KubeError>
+    where
+        K: Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        if !is_name(name) {
+            // The client puts names into paths as they are: "../../x/secrets/y" would leave the
+            // namespace. Nothing of such a name can exist.
+            return Ok(None);
+        }
+        bounded(api.get_opt(name)).await
+    }
+
+    /// A Subscription, or `None`.
+    ///
+    /// # Errors
+    ///
+    /// Everything but 404; one that cannot be decoded is an error too.
+    pub async fn subscription(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<Subscription>>, KubeError> {
+        let found: Option<Guarded<Subscription>> = self.get(namespace, name).await?;
+        found.map(decoded).transpose()
+    }
+
+    /// A Secret, or `None`.
+    ///
+    /// # Errors
+    ///
+    /// Everything but 404.
+    pub async fn secret(&self, namespace: &str, name: &str) -> Result<Option<Secret>, KubeError> {
+        self.get(namespace, name).await
+    }
+
+    /// A ConfigMap, or `None`.
+    ///
+    /// # Errors
+    ///
+    /// Everything but 404.
+    pub async fn config_map(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<ConfigMap>, KubeError> {
+        self.get(namespace, name).await
+    }
+}
+
+/// Runs a call within its bound.
+///
+/// # Errors
+///
+/// The call's own, and [`KubeError::Failed`] where it takes too long.
+pub async fn bounded<T>(
+    call: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, KubeError> {
+    match tokio::time::timeout(CALL, call).await {
+        Ok(result) => result.map_err(KubeError::from),
+        Err(_) => Err(KubeError::Failed(format!(
+            "no answer within {} s",
+            CALL.as_secs()
+        ))),
+    }
+}
+
+/// Whether an object can have this name (a DNS subdomain, RFC 1123).
+fn is_name(name: &str) -> bool {
+    let label = |label: &str| {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        !label.is_empty()
+            && label.bytes().all(plain)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+fn decoded(object: Guarded<Subscription>) -> Result<Arc<Subscription>, KubeError> {
+    object.0.map_err(|invalid| {
+        KubeError::Failed(format!("the object cannot be decoded: {}", invalid.error))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_name;
+
+    #[test]
+    fn only_names_that_objects_can_have_reach_a_path() {
+        for name in ["a", "a-b.c1", "0"] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in [
+            "", "..", ".", "a/b", "../x", "a?b", "a%2fb", "A", "-a", "a-", "a..b", "a b",
+        ] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
+}
