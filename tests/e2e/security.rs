@@ -1029,7 +1029,7 @@ const RIGHTS: [&str; 10] = [
     "secrets [] [] [create get list patch watch]",
     // It makes and deletes those of resellers' own tenants.
     "subscriptions.fulfillment-operator.io [] [] [create delete get list patch watch]",
-    "subscriptions.fulfillment-operator.io/status [] [] [patch]",
+    "subscriptions.fulfillment-operator.io/status [] [] [patch update]",
     "tierconfigurations.fulfillment-operator.io [] [] [get list patch watch]",
     "tierconfigurations.fulfillment-operator.io/status [] [] [patch]",
     "vendorconnections.fulfillment-operator.io [] [] [get list patch watch]",

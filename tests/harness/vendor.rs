@@ -6,7 +6,7 @@ use crate::{
     http, poll,
     ports::free_port,
 };
-use control_plane::{spawn_bound, terminate};
+use control_plane::{pause, resume, spawn_bound, terminate};
 use jiff::Timestamp;
 use reqwest::{Method, blocking::Response};
 use serde_json::{Value, json};
@@ -129,6 +129,16 @@ impl Vendor {
             child.kill().unwrap();
             child.wait().unwrap();
         }
+    }
+
+    /// Stops it in its tracks (SIGSTOP): calls reach it and wait.
+    pub fn pause(&self) {
+        pause(self.child.lock().unwrap().as_ref().unwrap()).unwrap();
+    }
+
+    /// Lets it go on after [`pause`](Self::pause).
+    pub fn resume(&self) {
+        resume(self.child.lock().unwrap().as_ref().unwrap()).unwrap();
     }
 
     /// Ends it as a service manager does and starts it again.

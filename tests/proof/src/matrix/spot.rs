@@ -45,7 +45,8 @@ impl Spot {
     /// A write of the Subscription, or what comes between its finalizer and the intent: if it fails,
     /// the object has a finalizer and no word of a create.
     pub(super) fn follows_the_finalizer(&self) -> bool {
-        self.deed.what.starts_with("PATCH subscription") || self.is_paced()
+        let writes = ["PATCH subscription", "PUT subscription"];
+        writes.iter().any(|write| self.deed.what.starts_with(write)) || self.is_paced()
     }
 
     /// Whether it may stay away in a run where nothing goes wrong before it: a look at the namespace,
