@@ -10,25 +10,17 @@ use std::{
 use fulfillment_crds::{
     Condition, ConditionType, Reason, Subscription, VendorConnectionStatus, finalizers,
 };
-use futures::{FutureExt, StreamExt, future::BoxFuture};
-use kube::{
-    Api, Resource, ResourceExt,
-    api::ListParams,
-    runtime::{
-        controller::{self, Action},
-        reflector::Store,
-    },
-};
+use kube::{Api, Resource, ResourceExt, api::ListParams, runtime::reflector::Store};
 use tokio::time::Instant;
 
 use crate::{
-    controller::{Context, PassError, Scope, queue},
+    controller::{Context, Scope},
     credentials::secret_names,
     kinds::{Connection, ConnectionKey},
     kubernetes::{KubeError, bounded},
     link::{self, Health, Usable},
     object::{Decode, Guarded},
-    pace,
+    pace, passes,
     queues::Queued,
     report,
 };
@@ -60,58 +52,23 @@ pub async fn passes<K>(
     K: Decode + Send + Sync + 'static,
     Connection: From<Arc<K>>,
 {
-    let scope_of_pass = Arc::clone(scope);
-    let last = Last::default();
-    controller::applier(
-        move |object, ctx| guarded_pass(object, ctx, Arc::clone(&scope_of_pass), last.clone()),
-        |_, _: &PassError, _| Action::requeue(Duration::from_secs(1).mul_f64(0.5 + pace::random())),
-        Arc::clone(ctx),
-        store,
-        queue(receiver, ctx.stopping.clone()),
-        controller::Config::default(),
-    )
-    .for_each(|_| std::future::ready(()))
-    .await;
-}
-
-fn guarded_pass<K>(
-    object: Arc<Guarded<K>>,
-    ctx: Arc<Context>,
-    scope: Arc<Scope>,
-    last: Last,
-) -> BoxFuture<'static, Result<Action, PassError>>
-where
-    K: Decode + Send + Sync + 'static,
-    Connection: From<Arc<K>>,
-{
-    async move {
-        let Ok(connection) = &object.0 else {
-            return Ok(Action::requeue(IDLE));
-        };
-        let connection = Connection::from(Arc::clone(connection));
-        let uid = connection.meta().uid.clone().unwrap_or_default();
-        if let Some(left) = left(&last.looked, &uid, LOOK) {
-            return Ok(Action::requeue(left));
-        }
-        stamp(&last.looked, &uid);
-        let pass = std::panic::AssertUnwindSafe(pass(&ctx, &scope, &connection, &last));
-        let result = pass
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_| Err(KubeError::Failed("the pass panicked".into())));
-        match result {
-            Ok(wait) => Ok(Action::requeue(wait)),
-            Err(KubeError::Gone) => Ok(Action::await_change()),
-            Err(error) => {
-                if !matches!(error, KubeError::Conflict) {
-                    let key = connection.key();
-                    tracing::warn!(connection = %key, namespace = key.namespace, %error, "pass over a connection failed");
-                }
-                Err(error.into())
+    let (ctx_of_pass, scope, last) = (Arc::clone(ctx), Arc::clone(scope), Last::default());
+    passes::run(ctx, store, receiver, move |object: Arc<Guarded<K>>| {
+        let (ctx, scope, last) = (Arc::clone(&ctx_of_pass), Arc::clone(&scope), last.clone());
+        async move {
+            let Ok(connection) = &object.0 else {
+                return Ok(IDLE);
+            };
+            let connection = Connection::from(Arc::clone(connection));
+            let uid = connection.meta().uid.clone().unwrap_or_default();
+            if let Some(left) = left(&last.looked, &uid, LOOK) {
+                return Ok(left);
             }
+            stamp(&last.looked, &uid);
+            pass(&ctx, &scope, &connection, &last).await
         }
-    }
-    .boxed()
+    })
+    .await;
 }
 
 async fn pass(

@@ -15,22 +15,18 @@ mod observe;
 mod tests;
 mod users;
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use fulfillment_crds::{TierConfiguration, TierConfigurationStatus, finalizers};
-use futures::{FutureExt, StreamExt, future::BoxFuture};
-use kube::{
-    ResourceExt,
-    runtime::controller::{self, Action},
-};
+use kube::ResourceExt;
 use serde_json::json;
 
 use crate::{
-    controller::{Context, PassError, Scope, queue},
+    controller::{Context, Scope},
     inputs::not_ready,
     kubernetes::{self, Cluster, KubeError, bounded},
-    object::Guarded,
-    pace,
+    object::Invalid,
+    passes,
     queues::Queued,
 };
 pub use carried::{Carried, carried};
@@ -46,54 +42,23 @@ const WAITING: Duration = Duration::from_secs(30);
 
 /// Runs passes over TierConfigurations until the operator stops.
 pub async fn passes(ctx: &Arc<Context>, scope: &Arc<Scope>, receiver: Queued<TierConfiguration>) {
-    let scope_of_pass = Arc::clone(scope);
-    controller::applier(
-        move |object, ctx| guarded_pass(object, ctx, Arc::clone(&scope_of_pass)),
-        |_, _: &PassError, _| Action::requeue(Duration::from_secs(1).mul_f64(0.5 + pace::random())),
-        Arc::clone(ctx),
-        scope.tiers.clone(),
-        queue(receiver, ctx.stopping.clone()),
-        controller::Config::default(),
-    )
-    .for_each(|_| std::future::ready(()))
-    .await;
-}
-
-fn guarded_pass(
-    object: Arc<Guarded<TierConfiguration>>,
-    ctx: Arc<Context>,
-    scope: Arc<Scope>,
-) -> BoxFuture<'static, Result<Action, PassError>> {
-    async move {
-        let pass = async {
+    let (ctx_of_pass, caches) = (Arc::clone(ctx), Arc::clone(scope));
+    passes::run(ctx, scope.tiers.clone(), receiver, move |object| {
+        let (ctx, scope) = (Arc::clone(&ctx_of_pass), Arc::clone(&caches));
+        async move {
             match &object.0 {
                 Ok(tier) => pass(&ctx, &scope, tier).await,
-                Err(invalid) => {
+                Err(Invalid { metadata, error }) => {
                     let cluster = &ctx.cluster;
                     cluster
-                        .report_invalid::<TierConfiguration>(&invalid.metadata, &invalid.error)
+                        .report_invalid::<TierConfiguration>(metadata, error)
                         .await?;
                     Ok(IDLE)
                 }
             }
-        };
-        let result = AssertUnwindSafe(pass)
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|_| Err(KubeError::Failed("the pass panicked".into())));
-        match result {
-            Ok(wait) => Ok(Action::requeue(wait)),
-            Err(KubeError::Gone) => Ok(Action::await_change()),
-            Err(error) => {
-                if !matches!(error, KubeError::Conflict) {
-                    let (namespace, name) = (object.namespace(), object.name_any());
-                    tracing::warn!(namespace, name, %error, "pass over a TierConfiguration failed");
-                }
-                Err(error.into())
-            }
         }
-    }
-    .boxed()
+    })
+    .await;
 }
 
 /// One pass. Says when to come back.

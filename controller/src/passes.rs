@@ -1,0 +1,110 @@
+//! What is around every pass: the queue it is taken from, and a net under it. One object whose pass
+//! fails or panics stops no other.
+
+use std::{any::Any, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures::{FutureExt, StreamExt};
+use kube::{
+    ResourceExt,
+    runtime::{
+        controller::{self, Action, ReconcileRequest},
+        reflector::Store,
+    },
+};
+use tokio::sync::watch;
+
+use crate::{
+    controller::Context,
+    kubernetes::KubeError,
+    object::{Decode, Guarded},
+    pace,
+    queues::Queued,
+};
+
+/// How long until a pass that failed is repeated, half of it more or less.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Why a pass ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    /// The API server failed, or the object changed meanwhile.
+    #[error(transparent)]
+    Kube(#[from] KubeError),
+    /// A bug of ours: it stays with this object.
+    #[error("the pass panicked: {0}")]
+    Panic(String),
+}
+
+/// Runs passes over the objects of a kind of which there are few, until the operator stops. A pass says
+/// when to come back.
+pub async fn run<K, P>(
+    ctx: &Arc<Context>,
+    store: Store<Guarded<K>>,
+    receiver: Queued<K>,
+    pass: impl Fn(Arc<Guarded<K>>) -> P + Clone,
+) where
+    K: Decode + Send + Sync + 'static,
+    P: Future<Output = Result<Duration, KubeError>> + Send + 'static,
+{
+    controller::applier(
+        move |object: Arc<Guarded<K>>, _| {
+            let pass = pass(Arc::clone(&object));
+            async move { come_back(&*object, caught(pass).await) }.boxed()
+        },
+        |_, _: &PassError, _| Action::requeue(AGAIN.mul_f64(0.5 + pace::random())),
+        Arc::clone(ctx),
+        store,
+        queue(receiver, ctx.stopping.clone()),
+        controller::Config::default(),
+    )
+    .for_each(|_| std::future::ready(()))
+    .await;
+}
+
+fn come_back<K: Decode>(
+    object: &Guarded<K>,
+    result: Result<Duration, PassError>,
+) -> Result<Action, PassError> {
+    let error = match result {
+        Ok(wait) => return Ok(Action::requeue(wait)),
+        Err(PassError::Kube(KubeError::Gone)) => return Ok(Action::await_change()),
+        Err(error) => error,
+    };
+    if !matches!(error, PassError::Kube(KubeError::Conflict)) {
+        let (namespace, name) = (object.namespace(), object.name_any());
+        tracing::warn!(kind = %K::kind(&()), namespace, name, %error, "pass failed; it is repeated");
+    }
+    Err(error)
+}
+
+/// Runs a pass; a panic in it is an error like others.
+pub async fn caught<T>(pass: impl Future<Output = Result<T, KubeError>>) -> Result<T, PassError> {
+    match AssertUnwindSafe(pass).catch_unwind().await {
+        Ok(result) => result.map_err(PassError::from),
+        Err(panic) => Err(PassError::Panic(panic_text(panic.as_ref()))),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default()
+}
+
+/// The names to look at, until the operator stops.
+pub fn queue<K>(
+    receiver: Queued<K>,
+    mut stopping: watch::Receiver<bool>,
+) -> impl futures::Stream<Item = Result<ReconcileRequest<Guarded<K>>, std::convert::Infallible>>
+where
+    K: Decode + 'static,
+{
+    futures::stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|request| (Ok(request), receiver))
+    })
+    .take_until(async move {
+        let _ = stopping.wait_for(|stop| *stop).await;
+    })
+}

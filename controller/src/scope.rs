@@ -1,0 +1,160 @@
+//! The caches: what the watches have seen, by name.
+
+use std::sync::Arc;
+
+use fulfillment_crds::{
+    ClusterVendorConnection, Subscription, TierConfiguration, VendorConnection,
+};
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    ResourceExt,
+    core::PartialObjectMeta,
+    runtime::reflector::{ObjectRef, Store},
+};
+
+use crate::{
+    kinds::{Connection, ConnectionKey},
+    object::{Decode, Guarded},
+};
+
+/// The caches of one watched namespace, or of all.
+#[derive(Debug)]
+pub struct Scope {
+    /// All Subscriptions.
+    pub subscriptions: Store<Guarded<Subscription>>,
+    /// All TierConfigurations.
+    pub tiers: Store<Guarded<TierConfiguration>>,
+    /// All VendorConnections.
+    pub connections: Store<Guarded<VendorConnection>>,
+    /// All ClusterVendorConnections; `None` where single namespaces are watched. Whoever does not see
+    /// all Subscriptions cannot tell when such a connection is not needed any more.
+    pub cluster_connections: Option<Store<Guarded<ClusterVendorConnection>>>,
+    /// Where the Secrets of ClusterVendorConnections are.
+    pub cluster_resource_namespace: String,
+    /// All Secrets, without their contents.
+    pub secrets: Store<PartialObjectMeta<Secret>>,
+    /// All ConfigMaps, without their contents.
+    pub config_maps: Store<PartialObjectMeta<ConfigMap>>,
+}
+
+impl Scope {
+    /// A connection, or why it cannot be decoded.
+    pub fn connection(&self, key: &ConnectionKey) -> Option<Result<Connection, String>> {
+        match &key.namespace {
+            Some(namespace) => {
+                let reference = ObjectRef::new(&key.name).within(namespace);
+                self.connections.get(&reference).map(|found| either(&found))
+            }
+            None => {
+                let store = self.cluster_connections.as_ref()?;
+                store
+                    .get(&ObjectRef::new(&key.name))
+                    .map(|found| either(&found))
+            }
+        }
+    }
+
+    /// All connections that can be decoded.
+    pub fn every_connection(&self) -> Vec<Connection> {
+        let cluster = self.cluster_connections.iter().flat_map(Store::state);
+        let cluster = cluster.filter_map(|found| either(&found).ok());
+        let namespaced = self.connections.state();
+        let namespaced = namespaced.iter().filter_map(|found| either(found).ok());
+        namespaced.chain(cluster).collect()
+    }
+
+    /// Where a connection's Secrets are.
+    pub fn secrets_of<'k>(&'k self, key: &'k ConnectionKey) -> &'k str {
+        key.namespace
+            .as_deref()
+            .unwrap_or(&self.cluster_resource_namespace)
+    }
+
+    /// Whether a Subscription has this tenant.
+    pub fn holds(&self, tenant: &str) -> bool {
+        let has = |object: &Guarded<Subscription>| {
+            let status = object.0.as_ref().ok().and_then(|s| s.status.as_ref());
+            status.and_then(|status| status.tenant_id.as_deref()) == Some(tenant)
+        };
+        self.subscriptions.state().iter().any(|object| has(object))
+    }
+
+    /// How many Subscriptions of a connection should have a tenant.
+    pub fn tenants(&self, connection: &ConnectionKey) -> usize {
+        let ours = |object: &Guarded<Subscription>| {
+            object.0.as_ref().is_ok_and(|s| {
+                let tenant = s
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.tenant_id.as_ref());
+                connection.is_named_by(s) && tenant.is_some()
+            })
+        };
+        let all = self.subscriptions.state();
+        all.iter().filter(|object| ours(object)).count()
+    }
+
+    /// A TierConfiguration, or why it cannot be decoded.
+    pub fn tier(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Result<Arc<TierConfiguration>, String>> {
+        let found = self.tiers.get(&ObjectRef::new(name).within(namespace))?;
+        Some(match &found.0 {
+            Ok(tier) => Ok(Arc::clone(tier)),
+            Err(invalid) => Err(invalid.error.clone()),
+        })
+    }
+
+    /// A Secret's metadata.
+    pub fn secret(&self, namespace: &str, name: &str) -> Option<Arc<PartialObjectMeta<Secret>>> {
+        self.secrets.get(&ObjectRef::new(name).within(namespace))
+    }
+
+    /// Changes with a Secret.
+    pub fn secret_version(&self, namespace: &str, name: &str) -> String {
+        self.secret(namespace, name)
+            .map_or_else(String::new, |found| version(&found.metadata))
+    }
+
+    /// Changes with a ConfigMap.
+    pub fn config_map_version(&self, namespace: &str, name: &str) -> String {
+        self.config_maps
+            .get(&ObjectRef::new(name).within(namespace))
+            .map_or_else(String::new, |found| version(&found.metadata))
+    }
+
+    /// The cached object of the same name, if it is the same one.
+    pub fn newest(&self, object: &Arc<Subscription>) -> Arc<Subscription> {
+        let reference =
+            ObjectRef::new(&object.name_any()).within(&object.namespace().unwrap_or_default());
+        self.subscriptions
+            .get(&reference)
+            .and_then(|found| found.0.as_ref().ok().cloned())
+            .filter(|found| found.metadata.uid == object.metadata.uid)
+            .unwrap_or_else(|| Arc::clone(object))
+    }
+}
+
+/// A connection of either kind, or why it cannot be decoded.
+fn either<K: Decode>(found: &Guarded<K>) -> Result<Connection, String>
+where
+    Connection: From<Arc<K>>,
+{
+    match &found.0 {
+        Ok(connection) => Ok(Arc::clone(connection).into()),
+        Err(invalid) => Err(invalid.error.clone()),
+    }
+}
+
+fn version(meta: &ObjectMeta) -> String {
+    format!(
+        "{}/{}",
+        meta.uid.as_deref().unwrap_or_default(),
+        meta.resource_version.as_deref().unwrap_or_default()
+    )
+}
