@@ -29,6 +29,8 @@ use crate::{limits::Limits, request::Request, tier::Tiers};
     derive = "PartialEq",
     shortname = "fsub",
     category = "fulfillment",
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.tenantId) || (has(oldSelf.status.state) && oldSelf.status.state == \"Terminated\") || oldSelf.spec.?tiers.?tier1.?tierConfigurationRef.?name.orValue(\"\") in [\"\", self.spec.?tiers.?tier1.?tierConfigurationRef.?name.orValue(\"\")]").message("tier1.tierConfigurationRef cannot change while there is a tenant (status.tenantId): it stays where it was bought; take the old one back, or delete this Subscription and apply one with another name").field_path(".spec.tiers"),
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.tenantId) || (has(oldSelf.status.state) && oldSelf.status.state == \"Terminated\") || oldSelf.spec.?tiers.?tier2.?tierConfigurationRef.?name.orValue(\"\") in [\"\", self.spec.?tiers.?tier2.?tierConfigurationRef.?name.orValue(\"\")] || (self.spec.?tiers.?tier2.?tierConfigurationRef.?name.orValue(\"\") == \"\" && self.spec.?tiers.?tier1.?tierConfigurationRef.?name.orValue(\"\") != \"\")").message("tier2.tierConfigurationRef cannot change while there is a tenant (status.tenantId): it stays where it was bought; take the old one back, or delete this Subscription and apply one with another name").field_path(".spec.tiers"),
     printcolumn(name = "Product", type_ = "string", json_path = ".spec.product"),
     printcolumn(name = "State", type_ = "string", json_path = ".status.state"),
     printcolumn(
