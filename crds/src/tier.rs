@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     request::RequestStatus,
-    subscription::{ConnectionRef, LocalObjectRef, Parameter, ParameterError, ParameterValue},
+    subscription::{
+        ConnectionRef, DeletionPolicy, LocalObjectRef, Parameter, ParameterError, ParameterValue,
+    },
 };
 
 /// A reseller's account with the vendor, and what was agreed on for one product.
@@ -97,6 +99,21 @@ pub struct TierConfigurationSpec {
     /// Of level 1: the TierConfiguration of level 2 above it, which has to be Active first. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_ref: Option<LocalObjectRef>,
+
+    /// Where the vendor has tenants of resellers (dialect.tierTenants): what becomes of this one's when
+    /// this object is deleted and nothing names it any more, Delete (default) or Retain.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+
+    /// Where the vendor has tenants of resellers (dialect.tierTenants): the Secret that the sensitive
+    /// parameters of this one's (an initial password, say) are written to. The operator makes it and
+    /// never overwrites one it did not make. Without it they are dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
+    pub output_secret_name: Option<String>,
 }
 
 /// A party to a subscription.

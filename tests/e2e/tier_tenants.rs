@@ -10,7 +10,7 @@ use e2e::{
 };
 use serde_json::{Value, json};
 
-fn builder() -> Builder {
+pub(crate) fn builder() -> Builder {
     let quick = json!({"polling": {"pending": "1s"}, "timeouts": {"request": "2s"}});
     World::builder()
         .vendor_dialect("reseller-tree")
@@ -18,15 +18,15 @@ fn builder() -> Builder {
         .connection(quick)
 }
 
-fn world() -> World {
+pub(crate) fn world() -> World {
     builder().start()
 }
 
-fn under(tier1: &str) -> Value {
+pub(crate) fn under(tier1: &str) -> Value {
     json!({"limits": {"seats": 5}, "tiers": {"tier1": {"tierConfigurationRef": {"name": tier1}}}})
 }
 
-fn active(world: &World, name: &str) -> Value {
+pub(crate) fn active(world: &World, name: &str) -> Value {
     world.until("active", "TierConfiguration", name, |tier| {
         standing(tier, "Ready") == "True Active"
     })

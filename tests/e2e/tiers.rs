@@ -44,12 +44,12 @@ pub(crate) fn tier(name: &str, spec: Value) -> String {
     .to_string()
 }
 
-fn under(tier1: &str) -> Value {
+pub(crate) fn under(tier1: &str) -> Value {
     json!({"tiers": {"tier1": {"tierConfigurationRef": {"name": tier1}}}})
 }
 
 /// Waits until a TierConfiguration's condition stands so for what is declared now.
-fn stands(world: &World, name: &str, type_: &str, expected: &str) -> Value {
+pub(crate) fn stands(world: &World, name: &str, type_: &str, expected: &str) -> Value {
     world.until(expected, "TierConfiguration", name, |tier| {
         let condition = condition(tier, type_);
         let generation = condition.map(|c| &c["observedGeneration"]);
@@ -57,7 +57,7 @@ fn stands(world: &World, name: &str, type_: &str, expected: &str) -> Value {
     })
 }
 
-fn numbered(id: &str) -> Value {
+pub(crate) fn numbered(id: &str) -> Value {
     json!({"parameters": [{"name": "reseller_id", "value": id}]})
 }
 

@@ -12,7 +12,7 @@ use kube::{
     Resource,
     api::{DeleteParams, PostParams, Preconditions},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     controller::{Context, Scope},
@@ -30,15 +30,22 @@ pub fn name(tier: &str) -> String {
     format!("{tier}-tier")
 }
 
-/// The TierConfiguration whose own tenant a Subscription is for.
-pub fn owner(subscription: &Subscription) -> Option<&OwnerReference> {
-    let owners = subscription.metadata.owner_references.iter().flatten();
+/// The TierConfiguration that an object names as its controller.
+fn owner(meta: &ObjectMeta) -> Option<&OwnerReference> {
+    let owners = meta.owner_references.iter().flatten();
     owners.into_iter().find(|owner| {
         let group = owner.api_version.split('/').next();
         owner.controller == Some(true)
             && group == Some(GROUP)
             && owner.kind == TierConfiguration::kind(&())
     })
+}
+
+/// The name of the TierConfiguration whose own tenant a Subscription of this metadata is for. By name:
+/// what was restored from a backup names the owner of another life.
+pub fn tier_of(meta: &ObjectMeta) -> Option<&str> {
+    let owner = owner(meta)?;
+    (meta.name.as_deref() == Some(&name(&owner.name))).then_some(&owner.name)
 }
 
 /// The TierConfiguration a Subscription was made for. An owner is what anybody can write who may write
@@ -51,26 +58,42 @@ pub fn made_for(
     scope: &Scope,
     subscription: &Subscription,
 ) -> Result<Option<Arc<TierConfiguration>>, Trouble> {
-    let Some(owner) = owner(subscription) else {
+    let meta = &subscription.metadata;
+    let Some(owner) = owner(meta) else {
         return Ok(None);
     };
-    let meta = &subscription.metadata;
-    let namespace = meta.namespace.as_deref().unwrap_or_default();
-    let tier = scope.tier(namespace, &owner.name).and_then(Result::ok);
-    let makes_it = |tier: &Arc<TierConfiguration>| {
-        is_owned(subscription, tier) && meta.name.as_deref() == Some(&name(&owner.name))
-    };
-    tier.filter(makes_it).map(Some).ok_or_else(|| {
-        not_ready(format!(
-            "its ownerReference names TierConfiguration {}, which is not there or did not make it: take the reference out",
-            owner.name
-        ))
-    })
+    let owner = &owner.name;
+    if tier_of(meta).is_none() {
+        return Err(not_ready(format!(
+            "its ownerReference names TierConfiguration {owner}, which did not make it: take the reference out"
+        )));
+    }
+    match scope.tier(meta.namespace.as_deref().unwrap_or_default(), owner) {
+        Some(Ok(tier)) => Ok(Some(tier)),
+        Some(Err(why)) => Err(not_ready(format!(
+            "TierConfiguration {owner}, whose own tenant it is for, cannot be decoded: {why}"
+        ))),
+        None => Err(not_ready(format!(
+            "TierConfiguration {owner}, whose own tenant it is for, is not there: apply TierConfiguration {owner} again, or delete this Subscription, or take its ownerReference out to keep it without that one"
+        ))),
+    }
 }
 
-/// Whether a Subscription was made for this TierConfiguration.
+/// Whether a Subscription was made for this TierConfiguration, or for one of its name before.
 pub(super) fn is_owned(subscription: &Subscription, tier: &TierConfiguration) -> bool {
-    owner(subscription).is_some_and(|owner| Some(&owner.uid) == tier.metadata.uid.as_ref())
+    let made_for = tier_of(&subscription.metadata);
+    made_for.is_some() && made_for == tier.metadata.name.as_deref()
+}
+
+/// Whether it was made for one of its name before, as where both were restored from a backup.
+pub(super) fn is_inherited(subscription: &Subscription, tier: &TierConfiguration) -> bool {
+    let uid = owner(&subscription.metadata).map(|owner| &owner.uid);
+    is_owned(subscription, tier) && uid != tier.metadata.uid.as_ref()
+}
+
+/// Whether it is being deleted.
+pub(super) fn is_leaving(subscription: &Subscription) -> bool {
+    subscription.metadata.deletion_timestamp.is_some()
 }
 
 /// The Subscription as it should be.
@@ -117,9 +140,9 @@ pub(super) fn wanted(tier: &TierConfiguration) -> Subscription {
             tiers,
             external_id: None,
             adoption_policy: AdoptionPolicy::default(),
-            deletion_policy: DeletionPolicy::Delete,
+            deletion_policy: spec.deletion_policy,
             deletion_grace_period: None,
-            output_secret_name: None,
+            output_secret_name: spec.output_secret_name.clone(),
             interval: None,
         },
         status: None,
@@ -135,13 +158,51 @@ fn handed_down(meta: &ObjectMeta) -> BTreeMap<String, String> {
 
 /// Whether it is as it should be.
 pub(super) fn is_as(found: &Subscription, wanted: &Subscription) -> bool {
-    let labelled = |(name, value): (&String, &String)| {
-        let labels = found.metadata.labels.as_ref();
-        labels.and_then(|labels| labels.get(name)) == Some(value)
-    };
+    let uid = |of: &Subscription| owner(&of.metadata).map(|owner| owner.uid.clone());
     found.spec == wanted.spec
         && handed_down(&found.metadata) == handed_down(&wanted.metadata)
-        && wanted.metadata.labels.iter().flatten().all(labelled)
+        && is_labelled(found, wanted)
+        && uid(found) == uid(wanted)
+}
+
+/// Whether the operator sees it that sees its TierConfiguration.
+fn is_labelled(found: &Subscription, wanted: &Subscription) -> bool {
+    let labels = found.metadata.labels.as_ref();
+    let has = |(name, value): (&String, &String)| {
+        labels.and_then(|labels| labels.get(name)) == Some(value)
+    };
+    wanted.metadata.labels.iter().flatten().all(has)
+}
+
+/// What is to become of the tenant, where it says something else. What goes and keeps the tenant has
+/// gone as good as already.
+fn policy(found: &Subscription, wanted: &Subscription) -> Option<DeletionPolicy> {
+    let (is, wanted) = (found.spec.deletion_policy, wanted.spec.deletion_policy);
+    let gone = is_leaving(found) && is == DeletionPolicy::Retain;
+    (is != wanted && !gone).then_some(wanted)
+}
+
+/// Whether it can go: seen by the operator, and with what is wanted of the tenant.
+pub(super) fn is_prepared(found: &Subscription, wanted: &Subscription) -> bool {
+    is_labelled(found, wanted) && policy(found, wanted).is_none()
+}
+
+/// Prepares it for its end.
+///
+/// # Errors
+///
+/// [`KubeError::Conflict`] where it has changed meanwhile.
+pub(super) async fn prepare(
+    ctx: &Context,
+    found: &Subscription,
+    wanted: &Subscription,
+) -> Result<(), KubeError> {
+    let policy = policy(found, wanted).unwrap_or(found.spec.deletion_policy);
+    let changes = vec![
+        json!({"op": "add", "path": "/metadata/labels", "value": labels(found, wanted)}),
+        json!({"op": "add", "path": "/spec/deletionPolicy", "value": policy}),
+    ];
+    patch(ctx, found, changes).await
 }
 
 /// Makes it, or makes it as it should be.
@@ -151,34 +212,60 @@ pub(super) fn is_as(found: &Subscription, wanted: &Subscription) -> bool {
 /// [`KubeError::Conflict`] where the cache is behind.
 pub(super) async fn apply(
     ctx: &Context,
-    tier: &TierConfiguration,
     found: Option<&Subscription>,
     wanted: &Subscription,
 ) -> Result<(), KubeError> {
-    let namespace = tier.metadata.namespace.as_deref().unwrap_or_default();
-    let api = ctx.cluster.api::<Subscription>(namespace);
     let Some(found) = found else {
+        let namespace = wanted.metadata.namespace.as_deref().unwrap_or_default();
         let params = PostParams {
             field_manager: Some(FIELD_MANAGER.into()),
             ..PostParams::default()
         };
+        let api = ctx.cluster.api::<Subscription>(namespace);
         bounded(api.create(&params, wanted)).await?;
         return Ok(());
     };
-    let meta = &found.metadata;
-    let mut annotations = meta.annotations.clone().unwrap_or_default();
+    if is_leaving(found) {
+        return prepare(ctx, found, wanted).await;
+    }
+    let mut annotations = found.metadata.annotations.clone().unwrap_or_default();
     annotations.retain(|name, _| name != HANDED_DOWN);
     annotations.extend(handed_down(&wanted.metadata));
-    let mut labels = meta.labels.clone().unwrap_or_default();
+    let changes = vec![
+        json!({"op": "add", "path": "/metadata/annotations", "value": annotations}),
+        json!({"op": "add", "path": "/metadata/labels", "value": labels(found, wanted)}),
+        json!({"op": "add", "path": "/metadata/ownerReferences", "value": owners(found, wanted)}),
+        json!({"op": "replace", "path": "/spec", "value": wanted.spec}),
+    ];
+    patch(ctx, found, changes).await
+}
+
+fn labels(found: &Subscription, wanted: &Subscription) -> BTreeMap<String, String> {
+    let mut labels = found.metadata.labels.clone().unwrap_or_default();
     labels.extend(wanted.metadata.labels.clone().unwrap_or_default());
-    let patch = kubernetes::json_patch(vec![
+    labels
+}
+
+/// Its own owner in the place of the one it names; of others nothing is known.
+fn owners(found: &Subscription, wanted: &Subscription) -> Vec<OwnerReference> {
+    let before = owner(&found.metadata);
+    let all = found.metadata.owner_references.iter().flatten();
+    let others = all.filter(|owner| Some(*owner) != before);
+    let own = wanted.metadata.owner_references.iter().flatten();
+    own.chain(others).cloned().collect()
+}
+
+async fn patch(ctx: &Context, found: &Subscription, changes: Vec<Value>) -> Result<(), KubeError> {
+    let meta = &found.metadata;
+    let mut patch = vec![
         json!({"op": "test", "path": "/metadata/uid", "value": meta.uid}),
         json!({"op": "test", "path": "/metadata/resourceVersion", "value": meta.resource_version}),
-        json!({"op": "add", "path": "/metadata/annotations", "value": annotations}),
-        json!({"op": "add", "path": "/metadata/labels", "value": labels}),
-        json!({"op": "replace", "path": "/spec", "value": wanted.spec}),
-    ])?;
+    ];
+    patch.extend(changes);
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
     let name = meta.name.as_deref().unwrap_or_default();
+    let api = ctx.cluster.api::<Subscription>(namespace);
+    let patch = kubernetes::json_patch(patch)?;
     bounded(api.patch(name, &kubernetes::params(), &patch)).await?;
     Ok(())
 }

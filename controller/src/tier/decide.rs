@@ -1,11 +1,13 @@
 //! What becomes of a TierConfiguration: the one next step, and the status. Pure.
 
 use fulfillment_crds::{
-    ConditionType, ParameterError, ParameterValue, Reason, RequestStatus, SubscriptionState,
-    SubscriptionStatus, TierConfigurationStatus, TierRequest, TierRequestType, TierState, Time,
+    ConditionType, DeletionPolicy, ParameterError, ParameterValue, Reason, RequestStatus,
+    SubscriptionState, SubscriptionStatus, TierConfigurationStatus, TierRequest, TierRequestType,
+    TierState, Time,
 };
 use k8s_openapi::jiff::Timestamp;
 
+use super::standing::{Standing, moving, standing};
 use crate::{events::Note, facts::Trouble, report};
 
 /// Everything a decision rests on.
@@ -35,6 +37,10 @@ pub(super) struct Facts {
     pub(super) users: Vec<String>,
     /// There is a Subscription for its own tenant.
     pub(super) owns: bool,
+    /// That one cannot go yet: it says something else of the tenant, or the operator does not see it.
+    pub(super) unprepared: bool,
+    /// What becomes of the tenant when it is deleted.
+    pub(super) deletion: DeletionPolicy,
     /// The definition of TierConfigurations is being deleted, and this one only because of that.
     pub(super) crd_terminating: bool,
     /// How that one stands.
@@ -69,6 +75,8 @@ pub(super) enum Step {
     Finalize,
     /// Make the child, or make it as it should be.
     Apply,
+    /// Have the child say what is to become of the tenant when it goes.
+    Prepare,
     /// Delete the child.
     Remove,
     /// Drop the finalizer.
@@ -92,17 +100,6 @@ pub(super) struct Decision {
     pub(super) settled: bool,
 }
 
-/// How it stands.
-struct Standing {
-    ready: bool,
-    reason: Reason,
-    message: String,
-    /// Reconciling, Stalled or neither.
-    moving: Option<ConditionType>,
-    request: RequestStatus,
-    errors: Vec<ParameterError>,
-}
-
 /// Decides the step and the status.
 pub(super) fn decide(f: &Facts) -> Decision {
     if f.deleting && !f.finalized {
@@ -121,6 +118,7 @@ pub(super) fn decide(f: &Facts) -> Decision {
     let clear = f.trouble.is_none() && f.invalid.is_empty();
     let step = match f.child {
         Child::Absent | Child::Differs if clear => Step::Apply,
+        Child::Leaving(_) if f.unprepared => Step::Prepare,
         Child::Absent
         | Child::Differs
         | Child::Unwanted
@@ -133,8 +131,7 @@ pub(super) fn decide(f: &Facts) -> Decision {
     Decision {
         step,
         note: note(f, &status),
-        // A value that has to be unique may be free again.
-        settled: standing.moving != Some(ConditionType::Reconciling) && f.invalid.is_empty(),
+        settled: standing.moving != Some(ConditionType::Reconciling),
         status,
     }
 }
@@ -174,10 +171,16 @@ fn end(f: &Facts) -> Decision {
             | Child::Differs
             | Child::Unseen => "",
         };
-        (
-            Step::Remove,
-            format!("its tenant at the vendor is being deleted: {why}"),
-        )
+        let step = if f.unprepared {
+            Step::Prepare
+        } else {
+            Step::Remove
+        };
+        let what = match f.deletion {
+            DeletionPolicy::Delete => "is being deleted",
+            DeletionPolicy::Retain => "stays there",
+        };
+        (step, format!("its tenant at the vendor {what}: {why}"))
     } else {
         (Step::Release, "nothing is left of it".to_owned())
     };
@@ -222,120 +225,8 @@ fn paused(f: &Facts) -> TierConfigurationStatus {
     }
 }
 
-fn standing(f: &Facts) -> Standing {
-    if let Some(trouble) = &f.trouble {
-        return moving(trouble.reason, trouble.message.clone());
-    }
-    if !f.invalid.is_empty() {
-        return inquiring(&f.invalid);
-    }
-    match &f.child {
-        Child::Unwanted => approved("set up: it is sent with every order under it"),
-        Child::Absent | Child::Differs | Child::Unseen => {
-            let working = if is_active(f) {
-                Reason::Changing
-            } else {
-                Reason::Provisioning
-            };
-            moving(
-                working,
-                "its tenant at the vendor is being made as declared".into(),
-            )
-        }
-        Child::Leaving(why) => moving(
-            Reason::Provisioning,
-            format!(
-                "its tenant at the vendor is being deleted, and made anew when it is gone: {why}"
-            ),
-        ),
-        Child::Foreign(name) => Standing {
-            moving: Some(ConditionType::Stalled),
-            ..moving(
-                Reason::Conflict,
-                format!(
-                    "Subscription {name} would be its own tenant's, and was not made for it: delete that one, or apply this TierConfiguration with another name"
-                ),
-            )
-        },
-        Child::Stands(status) => mirrored(status),
-    }
-}
-
-/// What became of its own tenant.
-fn mirrored(status: &SubscriptionStatus) -> Standing {
-    let Some(condition) = report::ready(&status.conditions) else {
-        return moving(Reason::Provisioning, String::new());
-    };
-    if condition.status == "True" {
-        return approved("set up: its tenant is there");
-    }
-    let known = |reason: &&Reason| reason.as_str() == condition.reason;
-    let reason = Reason::ALL.iter().find(known).copied();
-    let reason = reason.unwrap_or(Reason::Provisioning);
-    let stalled = status
-        .conditions
-        .iter()
-        .any(|c| c.type_ == ConditionType::Stalled.as_str() && c.status == "True");
-    let request = match status.request.as_ref().map(|r| r.status) {
-        Some(RequestStatus::Failed) => RequestStatus::Failed,
-        Some(RequestStatus::Inquiring) => RequestStatus::Inquiring,
-        // What was approved differs from what is declared, or cannot be looked at.
-        Some(RequestStatus::Approved | RequestStatus::Pending | RequestStatus::Unknown) | None => {
-            RequestStatus::Pending
-        }
-    };
-    Standing {
-        moving: Some(if stalled {
-            ConditionType::Stalled
-        } else {
-            ConditionType::Reconciling
-        }),
-        request,
-        errors: status.parameter_errors.clone(),
-        ..moving(reason, condition.message.clone())
-    }
-}
-
-fn approved(message: &str) -> Standing {
-    Standing {
-        ready: true,
-        reason: Reason::Active,
-        message: message.into(),
-        moving: None,
-        request: RequestStatus::Approved,
-        errors: Vec::new(),
-    }
-}
-
-fn moving(reason: Reason, message: String) -> Standing {
-    Standing {
-        ready: false,
-        reason,
-        message,
-        moving: Some(ConditionType::Reconciling),
-        request: RequestStatus::Pending,
-        errors: Vec::new(),
-    }
-}
-
-fn inquiring(errors: &[ParameterError]) -> Standing {
-    let wrong: Vec<String> = errors
-        .iter()
-        .map(|e| format!("{} {}", e.name, e.message))
-        .collect();
-    let message = format!(
-        "{}; edit spec.parameters and apply it again",
-        wrong.join("; ")
-    );
-    Standing {
-        moving: Some(ConditionType::Stalled),
-        request: RequestStatus::Inquiring,
-        errors: errors.to_vec(),
-        ..moving(Reason::Inquiring, message)
-    }
-}
-
-fn is_active(f: &Facts) -> bool {
+/// Whether it could be bought under before.
+pub(super) fn is_active(f: &Facts) -> bool {
     f.before.state == Some(TierState::Active)
 }
 

@@ -10,7 +10,9 @@
 mod carried;
 mod child;
 mod decide;
+mod news;
 mod observe;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -30,9 +32,10 @@ use crate::{
     queues::Queued,
 };
 pub use carried::{Carried, carried};
-pub use child::{made_for, name as child_name, owner};
+pub use child::{made_for, name as child_name, tier_of};
 use decide::{Child, Step, decide};
-use observe::{Seen, observe};
+pub use news::{News, news};
+use observe::{Seen, ask, observe};
 pub use users::{is_below, names, still_used};
 
 /// How often one is looked at anyway.
@@ -69,10 +72,9 @@ async fn pass(
 ) -> Result<Duration, KubeError> {
     let mut seen = observe(ctx, scope, tier).await?;
     let mut decision = decide(&seen.facts);
-    if matches!(decision.step, Step::Remove | Step::Release) {
-        // The cache may be behind, and some may be out of its sight.
-        seen.facts.users = users::live(ctx, tier).await?;
-        seen.facts.crd_terminating = ctx.cluster.tier_crd_is_terminating().await?;
+    let parts = matches!(decision.step, Step::Prepare | Step::Remove | Step::Release);
+    if parts && seen.facts.deleting {
+        ask(ctx, tier, &mut seen).await?;
         decision = decide(&seen.facts);
     }
     match decision.step {
@@ -94,9 +96,14 @@ async fn pass(
             return Ok(IDLE);
         }
         Step::Apply => {
-            if let Err(error) = child::apply(ctx, tier, seen.child.as_deref(), &seen.wanted).await {
-                refused(ctx, tier, &mut seen, error).await?;
-                decision = decide(&seen.facts);
+            if let Err(error) = apply(ctx, tier, &mut seen).await {
+                refused(&mut seen, error)?;
+            }
+            decision = decide(&seen.facts);
+        }
+        Step::Prepare => {
+            if let Some(child) = &seen.child {
+                child::prepare(ctx, child, &seen.wanted).await?;
             }
         }
         Step::Remove => {
@@ -116,29 +123,32 @@ async fn pass(
     Ok(if decision.settled { IDLE } else { WAITING })
 }
 
-/// What it means that the Subscription for its own tenant could not be written.
-async fn refused(
-    ctx: &Context,
-    tier: &TierConfiguration,
-    seen: &mut Seen,
-    mut error: KubeError,
-) -> Result<(), KubeError> {
-    let name = seen.wanted.name_any();
-    if matches!(error, KubeError::Conflict) && seen.child.is_none() {
-        // One of its name is there: our own that the cache does not know yet, or somebody else's.
-        let namespace = tier.namespace().unwrap_or_default();
-        match ctx.cluster.subscription(&namespace, &name).await {
-            Ok(Some(found)) if !child::is_owned(&found, tier) => {
-                seen.facts.child = Child::Foreign(name);
-                return Ok(());
-            }
-            Ok(_) => {}
-            Err(why) => error = why,
+/// Makes the Subscription for its own tenant as it should be.
+async fn apply(ctx: &Context, tier: &TierConfiguration, seen: &mut Seen) -> Result<(), KubeError> {
+    let wanted = &seen.wanted;
+    let done = child::apply(ctx, seen.child.as_deref(), wanted).await;
+    if !matches!(done, Err(KubeError::Conflict)) || seen.child.is_some() {
+        return done;
+    }
+    // One of its name is there: our own that the cache does not know yet or has lost from sight, or
+    // somebody else's.
+    let (namespace, name) = (tier.namespace().unwrap_or_default(), wanted.name_any());
+    match ctx.cluster.subscription(&namespace, &name).await? {
+        None => done,
+        Some(own) if child::is_owned(&own, tier) => child::apply(ctx, Some(&own), wanted).await,
+        Some(_) => {
+            seen.facts.child = Child::Foreign(name);
+            Ok(())
         }
     }
+}
+
+/// What it means that the Subscription for its own tenant could not be written.
+fn refused(seen: &mut Seen, error: KubeError) -> Result<(), KubeError> {
     match error {
         KubeError::Conflict | KubeError::Gone => Err(error),
         KubeError::Forbidden(_) | KubeError::Failed(_) => {
+            let name = seen.wanted.name_any();
             seen.facts.trouble = Some(not_ready(format!(
                 "Subscription {name} for its own tenant cannot be written: {error}"
             )));

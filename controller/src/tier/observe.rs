@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use fulfillment_crds::{
-    Limits, Scope as ParameterScope, Subscription, TierConfiguration, finalizers,
+    DeletionPolicy, IdentityMode, Limits, Scope as ParameterScope, Subscription, TierConfiguration,
+    finalizers,
 };
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
@@ -47,42 +48,20 @@ pub(super) async fn observe(
     scope: &Scope,
     tier: &TierConfiguration,
 ) -> Result<Seen, KubeError> {
-    let meta = &tier.metadata;
-    let namespace = meta.namespace.as_deref().unwrap_or_default();
-    let wanted = child::wanted(tier);
+    let namespace = tier.metadata.namespace.as_deref().unwrap_or_default();
+    let mut wanted = child::wanted(tier);
     let found = find(scope, &wanted);
     let owned = found.clone().filter(|found| child::is_owned(found, tier));
-    let mut facts = Facts {
-        now: pace::now(),
-        generation: meta.generation.unwrap_or_default(),
-        deleting: meta.deletion_timestamp.is_some(),
-        finalized: meta
-            .finalizers
-            .iter()
-            .flatten()
-            .any(|f| f == finalizers::IN_USE),
-        paused: observe::is_paused(meta),
-        requested_at: observe::requested_at(meta),
-        before: tier.status.clone().unwrap_or_default(),
-        trouble: None,
-        invalid: Vec::new(),
-        inputs: None,
-        users: Vec::new(),
-        owns: owned.is_some(),
-        crd_terminating: false,
-        child: Child::Unwanted,
-        request_id: observe::request_id(),
-    };
+    let mut facts = begin(tier);
     if facts.deleting {
         facts.users = users::cached(scope, tier);
-        if let Some(status) = owned.as_ref().and_then(|child| child.status.clone()) {
-            facts.child = Child::Stands(Box::new(status));
-        }
-        return Ok(Seen {
+        let mut seen = Seen {
             facts,
-            child: owned,
+            child: None,
             wanted,
-        });
+        };
+        seen.parts_with(owned);
+        return Ok(seen);
     }
     let key = ConnectionKey::named(&tier.spec.connection_ref, namespace);
     let usable = match link::usable_from(ctx, scope, &key, namespace, is_recorded(tier)).await? {
@@ -144,11 +123,87 @@ pub(super) async fn observe(
         }
     }
     facts.trouble = facts.trouble.or(above.trouble);
+    if let Some(own) = owned.as_deref().filter(|own| child::is_leaving(own)) {
+        if is_taken_back(own, tier, usable.as_ref()) {
+            wanted.spec.deletion_policy = DeletionPolicy::Retain;
+        }
+        facts.unprepared = !child::is_prepared(own, &wanted);
+    }
     Ok(Seen {
         facts,
         child: owned,
         wanted,
     })
+}
+
+/// What the object itself says.
+fn begin(tier: &TierConfiguration) -> Facts {
+    let meta = &tier.metadata;
+    Facts {
+        now: pace::now(),
+        generation: meta.generation.unwrap_or_default(),
+        deleting: meta.deletion_timestamp.is_some(),
+        finalized: meta
+            .finalizers
+            .iter()
+            .flatten()
+            .any(|f| f == finalizers::IN_USE),
+        paused: observe::is_paused(meta),
+        requested_at: observe::requested_at(meta),
+        before: tier.status.clone().unwrap_or_default(),
+        trouble: None,
+        invalid: Vec::new(),
+        inputs: None,
+        users: Vec::new(),
+        owns: false,
+        unprepared: false,
+        deletion: tier.spec.deletion_policy,
+        crd_terminating: false,
+        child: Child::Unwanted,
+        request_id: observe::request_id(),
+    }
+}
+
+impl Seen {
+    /// The Subscription for its own tenant, which goes with it.
+    fn parts_with(&mut self, child: Option<Arc<Subscription>>) {
+        let own = child.as_deref();
+        let status = own.and_then(|own| own.status.clone());
+        self.facts.child = status.map_or(Child::Unwanted, |status| Child::Stands(Box::new(status)));
+        self.facts.unprepared = own.is_some_and(|own| !child::is_prepared(own, &self.wanted));
+        self.facts.owns = own.is_some();
+        self.child = child;
+    }
+}
+
+/// Asks the API server what the end of a TierConfiguration rests on: the cache may be behind, and some
+/// may be out of its sight.
+///
+/// # Errors
+///
+/// Where the API server fails.
+pub(super) async fn ask(
+    ctx: &Context,
+    tier: &TierConfiguration,
+    seen: &mut Seen,
+) -> Result<(), KubeError> {
+    let (users, child) = users::live(ctx, tier).await?;
+    seen.facts.users = users;
+    seen.parts_with(child);
+    seen.facts.crd_terminating = ctx.cluster.tier_crd_is_terminating().await?;
+    Ok(())
+}
+
+/// Whether the Subscription for its own tenant, which is being deleted, leaves its tenant behind, to be
+/// made anew for it. A garbage collector deletes what names the owner of another life, as after a
+/// restore: it would wait for its customers, they for this TierConfiguration, and that one for it.
+fn is_taken_back(own: &Subscription, tier: &TierConfiguration, usable: Option<&Usable>) -> bool {
+    let mode = usable.map(|usable| usable.connection.spec().identity.mode);
+    let is_found_again = match mode {
+        Some(IdentityMode::ExternalId | IdentityMode::Lookup) => true,
+        Some(IdentityMode::IdempotencyKey | IdentityMode::None) | None => false,
+    };
+    is_found_again && child::is_inherited(own, tier)
 }
 
 /// How the Subscription for its own tenant stands, which should have taken what hashes to `expected`.
@@ -164,7 +219,7 @@ fn standing(
             None => Child::Absent,
         };
     };
-    if child.metadata.deletion_timestamp.is_some() {
+    if child::is_leaving(child) {
         let said = child
             .status
             .as_ref()

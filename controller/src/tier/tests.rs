@@ -1,9 +1,9 @@
 //! What becomes of a TierConfiguration, without a cluster.
 
 use fulfillment_crds::{
-    Condition, ParameterError, Reason, Request, RequestStatus, RequestType, Subscription,
-    SubscriptionState, SubscriptionStatus, TierConfiguration, TierConfigurationStatus,
-    TierRequestType, TierState, Time, finalizers,
+    Condition, DeletionPolicy, ParameterError, Reason, Request, RequestStatus, RequestType,
+    Subscription, SubscriptionState, SubscriptionStatus, TierConfiguration,
+    TierConfigurationStatus, TierRequestType, TierState, Time, finalizers,
 };
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
 use serde_json::json;
@@ -32,6 +32,8 @@ fn facts() -> Facts {
         inputs: Some("one".into()),
         users: Vec::new(),
         owns: false,
+        unprepared: false,
+        deletion: DeletionPolicy::Delete,
         crd_terminating: false,
         child: Child::Unwanted,
         request_id: "r1".into(),
@@ -293,6 +295,9 @@ fn nothing_is_let_go_while_it_is_used() {
     assert_eq!(held.step, Step::Rest);
     assert_eq!(standing(&held).1, "CRDTerminating");
     f.crd_terminating = false;
+    f.unprepared = true;
+    assert_eq!(decide(&f).step, Step::Prepare);
+    f.unprepared = false;
     assert_eq!(decide(&f).step, Step::Remove);
     f.owns = false;
     assert_eq!(decide(&f).step, Step::Release);

@@ -1,6 +1,6 @@
 //! Who is bought or set up under a TierConfiguration.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::Arc};
 
 use fulfillment_crds::{Subscription, TierConfiguration, finalizers};
 use k8s_openapi::NamespaceResourceScope;
@@ -34,7 +34,7 @@ pub(super) fn cached(scope: &Scope, tier: &TierConfiguration) -> Vec<String> {
     )
 }
 
-/// Who names it, by the API server.
+/// Who names it, and the Subscription for its own tenant, by the API server.
 ///
 /// # Errors
 ///
@@ -42,11 +42,13 @@ pub(super) fn cached(scope: &Scope, tier: &TierConfiguration) -> Vec<String> {
 pub(super) async fn live(
     ctx: &Context,
     tier: &TierConfiguration,
-) -> Result<Vec<String>, KubeError> {
+) -> Result<(Vec<String>, Option<Arc<Subscription>>), KubeError> {
     let namespace = tier.metadata.namespace.as_deref().unwrap_or_default();
     let subscriptions = list::<Subscription>(ctx, namespace).await?;
     let tiers = list::<TierConfiguration>(ctx, namespace).await?;
-    Ok(named(tier, subscriptions.iter(), tiers.iter()))
+    let users = named(tier, subscriptions.iter(), tiers.iter());
+    let mut decoded = subscriptions.into_iter().filter_map(|s| s.0.ok());
+    Ok((users, decoded.find(|s| child::is_owned(s, tier))))
 }
 
 async fn list<K>(ctx: &Context, namespace: &str) -> Result<Vec<Guarded<K>>, KubeError>
@@ -92,14 +94,16 @@ pub async fn still_used(
     scope: &Scope,
     subscription: &Subscription,
 ) -> Result<Option<String>, KubeError> {
-    let Some(owner) = child::owner(subscription) else {
+    let meta = &subscription.metadata;
+    let Some(tier) = child::tier_of(meta) else {
         return Ok(None);
     };
-    let namespace = subscription.metadata.namespace.as_deref();
+    let namespace = meta.namespace.as_deref();
     let stands = |other: &Guarded<Subscription>| {
         other.namespace().as_deref() == namespace
+            && other.uid() != meta.uid
             && has(other, finalizers::TENANT)
-            && may_name(other, &owner.name)
+            && may_name(other, tier)
     };
     let cached = scope.subscriptions.state();
     if let Some(user) = cached.iter().find(|other| stands(other)) {

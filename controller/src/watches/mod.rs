@@ -1,17 +1,17 @@
 //! Watches: they fill the caches and say whose turn it is. Secrets and ConfigMaps are watched
 //! without their contents.
 
+mod tell;
+
 use std::sync::Arc;
 
 use fulfillment_crds::{
-    ClusterVendorConnection, Parameter, Subscription, TierConfiguration, VendorConnection,
-    annotations, finalizers,
+    ClusterVendorConnection, Subscription, TierConfiguration, VendorConnection,
 };
 use futures::{Stream, StreamExt};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::core::v1::{ConfigMap, Secret},
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{
     Api, Resource, ResourceExt,
@@ -27,12 +27,10 @@ use tokio::task::JoinSet;
 
 use crate::{
     controller::{Context, Readiness, Scope},
-    credentials::secret_names,
-    kinds::{Connection, ConnectionKey},
-    object::{Decode, Guarded},
+    object::Guarded,
     queues::Queues,
-    tier,
 };
+use tell::Tell;
 
 /// How long a watch lasts; a dead one is noticed a few seconds later.
 const WATCH_SECONDS: u32 = 60;
@@ -93,10 +91,8 @@ pub fn start(
         tier_writer,
         label("TierConfigurations", place),
         Arc::clone(readiness),
-        move |event, _| {
-            if let Some(tier) = object(event) {
-                on.tier(tier);
-            }
+        move |event, before| {
+            on.tier(event, before);
         },
     ));
 
@@ -274,214 +270,4 @@ fn object<K>(event: &Event<K>) -> Option<&K> {
         Event::Apply(object) | Event::InitApply(object) | Event::Delete(object) => Some(object),
         Event::Init | Event::InitDone => None,
     }
-}
-
-/// Whose turn it is when something changes.
-#[derive(Clone)]
-struct Tell {
-    scope: Arc<Scope>,
-    queues: Queues,
-}
-
-impl Tell {
-    fn subscription(
-        &self,
-        ctx: &Context,
-        event: &Event<Guarded<Subscription>>,
-        before: Option<&Guarded<Subscription>>,
-    ) {
-        let Some(object) = object(event) else {
-            return;
-        };
-        let gone = matches!(event, Event::Delete(_));
-        if gone {
-            let uid = object.meta().uid.as_deref().unwrap_or_default();
-            ctx.pace.forget(uid);
-            ctx.claims.forget(uid);
-            if let Ok(subscription) = &object.0 {
-                let link = ctx.links.get(&ConnectionKey::named_by(subscription));
-                link.deletes.forget(uid);
-                link.vanished.forget(uid);
-            }
-            self.next_claim(object);
-        }
-        let counts =
-            |s: &Guarded<Subscription>| s.finalizers().iter().any(|f| f == finalizers::TENANT);
-        if gone || before.map(counts) != Some(counts(object)) {
-            self.connection_of(object);
-            self.tiers_above(object);
-        }
-        self.own_tier(object);
-        let echo = object.0.as_ref().is_ok_and(|s| ctx.pace.is_echo(s));
-        if !gone && !echo {
-            let _ = self
-                .queues
-                .subscriptions
-                .send(ObjectRef::from_obj(object).into());
-        }
-    }
-
-    fn connection<K: Decode>(
-        &self,
-        ctx: &Context,
-        event: &Event<Guarded<K>>,
-        before: Option<&Guarded<K>>,
-    ) {
-        let Some(object) = object(event) else {
-            return;
-        };
-        let key = ConnectionKey::of(object.meta());
-        if matches!(event, Event::Delete(_)) {
-            ctx.links.forget(&key);
-        }
-        self.queues.connection(&key);
-        // Its own status and finalizers are no news to the Subscriptions.
-        let same = before.is_some_and(|b| {
-            let asked = |c: &Guarded<K>| c.annotations().get(annotations::REQUESTED_AT).cloned();
-            b.meta().generation == object.meta().generation
-                && b.uid() == object.uid()
-                && asked(b) == asked(object)
-        });
-        if same && matches!(event, Event::Apply(_)) {
-            return;
-        }
-        self.every_subscription(|s| key.is_named_by(s));
-        self.every_tier(|t| names_connection(t, &key));
-    }
-
-    fn secret(&self, secret: &PartialObjectMeta<Secret>) {
-        let (namespace, name) = (secret.namespace().unwrap_or_default(), secret.name_any());
-        let named: Vec<ConnectionKey> = self
-            .scope
-            .every_connection()
-            .iter()
-            .filter(|c| secret_names(c.spec()).contains(name.as_str()))
-            .map(Connection::key)
-            .filter(|key| self.scope.secrets_of(key) == namespace)
-            .collect();
-        for connection in &named {
-            self.queues.connection(connection);
-        }
-        let here = |at: &ObjectMeta| at.namespace.as_deref() == Some(&namespace);
-        self.every_subscription(|s| {
-            let output = s.spec.output_secret_name.as_deref() == Some(&name);
-            (here(&s.metadata) && (output || names_secret(&s.spec.parameters, &name)))
-                || named.iter().any(|key| key.is_named_by(s))
-        });
-        self.every_tier(|t| {
-            (here(&t.metadata) && names_secret(&t.spec.parameters, &name))
-                || named.iter().any(|key| names_connection(t, key))
-        });
-    }
-
-    fn config_map(&self, map: &PartialObjectMeta<ConfigMap>) {
-        let name = map.name_any();
-        let here = |at: &ObjectMeta| at.namespace == map.metadata.namespace;
-        self.every_subscription(|s| {
-            here(&s.metadata) && names_config_map(&s.spec.parameters, &name)
-        });
-        self.every_tier(|t| here(&t.metadata) && names_config_map(&t.spec.parameters, &name));
-    }
-
-    /// A tier has changed: its own turn, and that of all who are bought or set up under it.
-    fn tier(&self, tier: &Guarded<TierConfiguration>) {
-        let _ = self.queues.tiers.send(ObjectRef::from_obj(tier).into());
-        let (namespace, name) = (tier.namespace(), tier.name_any());
-        let within = namespace.clone().unwrap_or_default();
-        let own = ObjectRef::new(&tier::child_name(&name)).within(&within);
-        let _ = self.queues.subscriptions.send(own.into());
-        let mut above = vec![name.clone()];
-        self.every_tier(|t| {
-            let below = t.metadata.namespace == namespace && tier::is_below(t, &name);
-            if below {
-                above.extend(t.metadata.name.clone());
-            }
-            below
-        });
-        self.every_subscription(|s| {
-            s.metadata.namespace == namespace && above.iter().any(|name| tier::names(s, name))
-        });
-    }
-
-    /// The Subscription for a tier's own tenant has changed.
-    fn own_tier(&self, object: &Guarded<Subscription>) {
-        let Some(owner) = object.0.as_ref().ok().and_then(|s| tier::owner(s)) else {
-            return;
-        };
-        let namespace = object.namespace().unwrap_or_default();
-        let reference = ObjectRef::new(&owner.name).within(&namespace);
-        let _ = self.queues.tiers.send(reference.into());
-    }
-
-    /// What was kept because of a Subscription may go now: the tiers it names, and their own tenants.
-    fn tiers_above(&self, object: &Guarded<Subscription>) {
-        let Ok(subscription) = &object.0 else {
-            return;
-        };
-        let namespace = object.namespace().unwrap_or_default();
-        for (_, tier) in subscription.spec.tiers.levels() {
-            let Some(reference) = &tier.tier_configuration_ref else {
-                continue;
-            };
-            let above = ObjectRef::new(&reference.name).within(&namespace);
-            let _ = self.queues.tiers.send(above.into());
-            let own = ObjectRef::new(&tier::child_name(&reference.name)).within(&namespace);
-            let _ = self.queues.subscriptions.send(own.into());
-        }
-    }
-
-    /// A name is free again: who else claims it is told.
-    fn next_claim(&self, gone: &Guarded<Subscription>) {
-        let Some(id) = gone
-            .0
-            .as_ref()
-            .ok()
-            .and_then(|s| s.spec.external_id.as_ref())
-        else {
-            return;
-        };
-        self.every_subscription(|s| s.spec.external_id.as_ref() == Some(id));
-    }
-
-    fn every_tier(&self, mut wanted: impl FnMut(&TierConfiguration) -> bool) {
-        for object in self.scope.tiers.state() {
-            if object.0.as_ref().is_ok_and(|t| wanted(t)) {
-                let _ = self.queues.tiers.send(ObjectRef::from_obj(&*object).into());
-            }
-        }
-    }
-
-    fn every_subscription(&self, wanted: impl Fn(&Subscription) -> bool) {
-        for object in self.scope.subscriptions.state() {
-            if object.0.as_ref().is_ok_and(|s| wanted(s)) {
-                let _ = self
-                    .queues
-                    .subscriptions
-                    .send(ObjectRef::from_obj(&*object).into());
-            }
-        }
-    }
-
-    fn connection_of(&self, object: &Guarded<Subscription>) {
-        if let Ok(s) = &object.0 {
-            self.queues.connection(&ConnectionKey::named_by(s));
-        }
-    }
-}
-
-fn names_connection(tier: &TierConfiguration, key: &ConnectionKey) -> bool {
-    let namespace = tier.metadata.namespace.as_deref().unwrap_or_default();
-    ConnectionKey::named(&tier.spec.connection_ref, namespace) == *key
-}
-
-fn names_secret(parameters: &[Parameter], name: &str) -> bool {
-    let sources = parameters.iter().filter_map(|p| p.value_from.as_ref());
-    let mut keys = sources.filter_map(|from| from.secret_key_ref.as_ref());
-    keys.any(|key| key.name == name)
-}
-
-fn names_config_map(parameters: &[Parameter], name: &str) -> bool {
-    let sources = parameters.iter().filter_map(|p| p.value_from.as_ref());
-    let mut keys = sources.filter_map(|from| from.config_map_key_ref.as_ref());
-    keys.any(|key| key.name == name)
 }
