@@ -1,9 +1,5 @@
 //! `Subscription`: a SaaS subscription as declared, and the state of its fulfillment.
 #![expect(
-    clippy::duplicated_attributes,
-    reason = "each printcolumn repeats the same keys"
-)]
-#![expect(
     unreachable_pub,
     reason = "KubeSchema repeats each type in a place of its own, where pub reaches nowhere"
 )]

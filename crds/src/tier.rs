@@ -196,7 +196,7 @@ impl Tiers {
 #[x_kube(validation = Rule::new("has(self.tierConfigurationRef) != (has(self.externalId) || has(self.name) || has(self.contact))").message("set either tierConfigurationRef, or the account itself: externalId, name and contact"))]
 pub struct Tier {
     /// The TierConfiguration in the same namespace that has the account. The purchase waits until it is
-    /// Active, and carries its parameters.
+    /// Active, and carries its parameters. It stays this one while there is a tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier_configuration_ref: Option<LocalObjectRef>,
     /// Your own id of the account, for example of a CRM.

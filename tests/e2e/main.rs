@@ -36,6 +36,7 @@ mod tier_ends;
 mod tier_restore;
 mod tier_tenants;
 mod tier_turns;
+mod tier_unique;
 mod tiers;
 mod unknown;
 mod waiting;

@@ -2,12 +2,12 @@
 
 use crate::tiers::{numbered, stands, tier, under};
 use e2e::{SOON, World, objects::message};
-use serde_json::{Value, json};
+use serde_json::json;
 
 const MANY: usize = 50;
 
 fn world() -> World {
-    let number = json!({"name": "reseller_id", "scope": "tier", "unique": true});
+    let number = json!({"name": "reseller_id", "scope": "tier"});
     let product = json!({"name": "mail-pro", "parameters": [number]});
     World::builder()
         .connection(json!({"products": [product], "polling": {"interval": "1h"}}))
@@ -106,39 +106,4 @@ fn who_waits_for_a_tier_says_what_it_says() {
     world.until("waits for the key", "Subscription", "mail", |mail| {
         message(mail, "Ready").contains("has no key id")
     });
-}
-
-#[test]
-fn a_unique_value_that_is_free_again_goes_to_who_waits_for_it() {
-    let world = world();
-    world.apply(&tier("first", numbered("77")));
-    stands(&world, "first", "Ready", "True Active");
-    for name in ["second", "third"] {
-        world.apply(&tier(name, numbered("77")));
-        let waits = stands(&world, name, "Stalled", "True Inquiring");
-        let said = message(&waits, "Ready");
-        assert!(
-            said.contains("must be unique, and TierConfiguration"),
-            "{said}"
-        );
-    }
-    // Given away, and then gone.
-    world.apply(&tier("first", numbered("78")));
-    let held = |name: &str| {
-        let tier = world.get("TierConfiguration", name);
-        tier["status"]["state"] == "Active"
-    };
-    let holder = world.eventually("one of them has it", SOON, || {
-        let holder = ["second", "third"].into_iter().find(|name| held(name));
-        holder.ok_or("neither")
-    });
-    let other = if holder == "second" {
-        "third"
-    } else {
-        "second"
-    };
-    let waits: Value = stands(&world, other, "Stalled", "True Inquiring");
-    assert_eq!(waits["status"]["state"], "Processing");
-    world.kubectl(&["delete", "ftier", holder, "--timeout=60s"]);
-    stands(&world, other, "Ready", "True Active");
 }

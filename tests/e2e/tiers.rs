@@ -3,7 +3,7 @@
 use e2e::{
     World,
     objects::{condition, message, secret, standing},
-    vendor::{TOKEN, operations},
+    vendor::operations,
 };
 use serde_json::{Value, json};
 
@@ -454,77 +454,4 @@ fn paused_nothing_is_written_and_its_deletion_waits() {
     assert_eq!(north["status"]["observedGeneration"], 1);
     pause("false");
     world.gone("TierConfiguration", "north");
-}
-
-#[test]
-fn a_unique_value_is_one_over_all_namespaces_that_may_use_the_connection() {
-    let world = World::builder().cluster_wide().start();
-    world.apply_in(
-        world.operator_namespace(),
-        &secret("shared", &[("token", TOKEN)]),
-    );
-    let unique = json!({"name": "reseller_id", "scope": "tier", "unique": true});
-    let spec = json!({
-        "url": world.vendor.url(),
-        "auth": {"bearer": {"secretRef": {"name": "shared", "key": "token"}}},
-        "allowedNamespaces": [world.namespace(), "team-b"],
-        "products": [{"name": "mail-pro", "parameters": [unique]}],
-    });
-    let connection = json!({
-        "apiVersion": "fulfillment-operator.io/v1alpha1",
-        "kind": "ClusterVendorConnection",
-        "metadata": {"name": "shared"},
-        "spec": spec,
-    });
-    world.apply(&connection.to_string());
-    let mut reseller = numbered("77");
-    reseller["connectionRef"] = json!({"kind": "ClusterVendorConnection", "name": "shared"});
-    let reseller = |name: &str| tier(name, reseller.clone());
-    let stands_in = |namespace: &str, name: &str, expected: &str| {
-        world.eventually(expected, e2e::SOON, || {
-            let found = world.find_in(namespace, "TierConfiguration", name);
-            let found = found.ok_or("it is not there".to_owned())?;
-            let ready = standing(&found, "Ready");
-            if ready == expected {
-                Ok(found)
-            } else {
-                Err(format!("{ready}: {}", message(&found, "Ready")))
-            }
-        })
-    };
-    for namespace in ["team-b", "team-c"] {
-        world.kubectl(&["create", "namespace", namespace]);
-    }
-    // Older than all, and may not use the connection: it stays out, however often it is looked at.
-    world.apply_in("team-c", &reseller("first"));
-    stands_in("team-c", "first", "False DependencyNotReady");
-    world.kubectl_anywhere(
-        &[
-            "annotate",
-            "--namespace=team-c",
-            "ftier/first",
-            "reconcile.fluxcd.io/requestedAt=look",
-        ],
-        "",
-    );
-    world.eventually("looked at again", e2e::SOON, || {
-        let found = world.find_in("team-c", "TierConfiguration", "first");
-        let status = found
-            .map(|first| first["status"].clone())
-            .unwrap_or_default();
-        if status["lastHandledReconcileAt"] == "look" {
-            Ok(())
-        } else {
-            Err(status)
-        }
-    });
-    stands_in("team-c", "first", "False DependencyNotReady");
-
-    world.apply(&reseller("north"));
-    stands(&world, "north", "Ready", "True Active");
-    world.apply_in("team-b", &reseller("south"));
-    let south = stands_in("team-b", "south", "False Inquiring");
-    let said = message(&south, "Ready");
-    let holder = format!("TierConfiguration {}/north", world.namespace());
-    assert!(said.contains(&holder), "{said}");
 }

@@ -235,6 +235,9 @@ impl Tell {
         before: &[Parameter],
         now: &[Parameter],
     ) {
+        if before == now {
+            return;
+        }
         let Some(Ok(connection)) = self.scope.connection(connection) else {
             return;
         };
