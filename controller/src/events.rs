@@ -31,7 +31,7 @@ pub struct Note {
     pub reason: Reason,
     /// What was done, for example Purchase.
     pub action: String,
-    /// For people, up to 1,024 characters.
+    /// For people, up to 1,024 bytes.
     pub note: String,
     /// Normal, or Warning where a person should look.
     pub warning: bool,
@@ -82,7 +82,7 @@ fn event(regarding: ObjectReference, note: Note, instance: &str) -> Event {
         event_time: Some(MicroTime(crate::pace::now())),
         action: Some(note.action),
         reason: Some(note.reason.as_str().into()),
-        note: Some(note.note.chars().take(1024).collect()),
+        note: Some(cut(note.note)),
         type_: Some(if note.warning { "Warning" } else { "Normal" }.into()),
         regarding: Some(regarding),
         reporting_controller: Some(FIELD_MANAGER.into()),
@@ -91,5 +91,27 @@ fn event(regarding: ObjectReference, note: Note, instance: &str) -> Event {
     }
 }
 
+/// The longest note that the API server takes, in bytes.
+const NOTE: usize = 1024;
+
+/// A note that is too long would be refused whole.
+fn cut(mut note: String) -> String {
+    note.truncate(note.floor_char_boundary(NOTE));
+    note
+}
+
 /// How long the last events may take when the operator stops.
 pub const DRAIN: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_cut_where_the_api_server_would_refuse_it() {
+        let long = "é".repeat(1000);
+        assert_eq!(cut(long), "é".repeat(512));
+        assert_eq!(cut(format!("x{}", "é".repeat(1000))).len(), 1023);
+        assert_eq!(cut("short".into()), "short");
+    }
+}

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     drift,
     facts::{Facts, Read},
-    vendor::{Answer, Class, Said, Tenant, VendorError},
+    vendor::{Answer, Class, Said, Tenant, TenantStatus, VendorError},
 };
 
 /// The answer to a read of the tenant we know.
@@ -140,17 +140,27 @@ pub(super) fn delivered(
     match tenant {
         Some(tenant) if tenant.request.is_some() => judge(f, tenant, current, asynchronous),
         Some(_) | None if asynchronous => {}
-        Some(_) => finish(f, RequestStatus::Approved, "", ""),
-        None => {
-            // No body: the vendor took it as it was sent.
-            match type_ {
-                RequestType::Suspend => f.ledger.state = Some(SubscriptionState::Suspended),
-                RequestType::Resume => f.ledger.state = Some(SubscriptionState::Active),
-                RequestType::Change => f.ledger.limits.extend(f.desired.limits.clone()),
-                RequestType::Purchase | RequestType::Cancel => {}
-            }
+        Some(_) | None => {
+            as_sent(f, type_, tenant);
             finish(f, RequestStatus::Approved, "", "");
         }
+    }
+}
+
+/// What a success does not tell, by a body without it or by no body at all, is as it was sent.
+fn as_sent(f: &mut Facts, type_: RequestType, told: Option<&Tenant>) {
+    let silent = told.is_none_or(|tenant| tenant.status == TenantStatus::Unknown);
+    match type_ {
+        RequestType::Suspend if silent => f.ledger.state = Some(SubscriptionState::Suspended),
+        RequestType::Resume if silent => f.ledger.state = Some(SubscriptionState::Active),
+        RequestType::Change if told.is_none_or(|tenant| tenant.limits.is_none()) => {
+            f.ledger.limits.extend(f.desired.limits.clone());
+        }
+        RequestType::Suspend
+        | RequestType::Resume
+        | RequestType::Change
+        | RequestType::Purchase
+        | RequestType::Cancel => {}
     }
 }
 

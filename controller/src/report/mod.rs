@@ -216,7 +216,12 @@ fn verdict(f: &Facts, rest: Rest, about: &About<'_>) -> Option<Verdict> {
                 trouble.reason,
                 trouble.message.clone(),
                 if conflict { stalled } else { moving },
-                Approval::Keep,
+                // Whose tenant it is is not known: nothing of it was approved for this object.
+                if trouble.reason == Reason::Conflict {
+                    Approval::Absent
+                } else {
+                    Approval::Keep
+                },
             )
         }
         Rest::Terminating => of(
@@ -261,7 +266,8 @@ pub fn paused_condition(message: &str, before: &[Condition], now: Timestamp) -> 
         status: known.map_or_else(|| "Unknown".into(), |c| c.status.clone()),
         reason: Reason::Paused.as_str().into(),
         message: message.into(),
-        observed_generation: known.and_then(|c| c.observed_generation),
+        // Zero, of which no object is, where nothing was seen of it before.
+        observed_generation: known.and_then(|c| c.observed_generation).or(Some(0)),
         last_transition_time: known.map_or(Time(now), |known| known.last_transition_time.clone()),
     }
 }

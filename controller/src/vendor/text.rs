@@ -17,10 +17,16 @@ impl Secrets {
     /// Secrets shorter than this are not searched for: masking them would blank every text.
     const SHORTEST: usize = 3;
 
-    /// Takes the values, longest first, so that a secret inside another leaves no rest.
+    /// Takes the values, longest first, so that a secret inside another leaves no rest. One that ends
+    /// in a line break, as many a Secret made from a file does, is masked without it too.
     pub fn new(values: impl IntoIterator<Item = SecretString>) -> Self {
         let mut values: Vec<SecretString> = values
             .into_iter()
+            .flat_map(|value| {
+                let bare = value.expose_secret().trim();
+                let bare = (bare != value.expose_secret()).then(|| SecretString::from(bare));
+                bare.into_iter().chain([value])
+            })
             .filter(|value| value.expose_secret().len() >= Self::SHORTEST)
             .collect();
         values.sort_by_key(|value| std::cmp::Reverse(value.expose_secret().len()));
@@ -89,8 +95,10 @@ mod tests {
 
     #[test]
     fn secrets_are_masked_wherever_they_stand() {
-        let secrets =
-            Secrets::new(["s3cr3t", "s3cr3t-longer", "a\"b\nc", "ab"].map(SecretString::from));
+        let secrets = Secrets::new(
+            ["s3cr3t", "s3cr3t-longer", "a\"b\nc", "ab", "from-a-file\n"].map(SecretString::from),
+        );
+        assert_eq!(secrets.clean("no from-a-file!", 99), "no [redacted]!");
         assert_eq!(secrets.clean("bad s3cr3t!", 99), "bad [redacted]!");
         assert_eq!(secrets.clean("s3cr3t-longer", 99), "[redacted]");
         assert_eq!(

@@ -225,9 +225,12 @@ fn read(wire: WireTenant, secrets: &Secrets) -> Result<Tenant, String> {
             }
         };
         let shown = secrets.clean(&name, 128);
+        if shown.is_empty() {
+            continue;
+        }
         if sensitive.contains(&name) {
-            tenant.sensitive.insert(name, SecretString::from(value));
-        } else if !shown.is_empty() {
+            tenant.sensitive.insert(shown, SecretString::from(value));
+        } else {
             tenant
                 .parameters
                 .insert(shown, secrets.clean(&value, VALUE));
@@ -388,6 +391,16 @@ mod tests {
         let request = t.request.unwrap();
         assert_eq!(request.status, FulfillmentStatus::Inquiring);
         assert_eq!(request.parameter_errors.len(), 1);
+    }
+
+    #[test]
+    fn a_sensitive_name_is_cleaned_like_any_other() {
+        let secrets = Secrets::new([SecretString::from("hunter2")]);
+        let body = br#"{"id":"t-1","parameters":{"a\u001b[31mhunter2":"x","\u0000":"y"},
+            "sensitive":["a\u001b[31mhunter2","\u0000"]}"#;
+        let tenant = tenant(body, &secrets).unwrap();
+        let names: Vec<&String> = tenant.sensitive.keys().collect();
+        assert_eq!(names, ["a[31m[redacted]"]);
     }
 
     #[test]
