@@ -82,21 +82,6 @@ impl Scope {
         self.subscriptions.state().iter().any(|object| has(object))
     }
 
-    /// How many Subscriptions of a connection should have a tenant.
-    pub fn tenants(&self, connection: &ConnectionKey) -> usize {
-        let ours = |object: &Guarded<Subscription>| {
-            object.0.as_ref().is_ok_and(|s| {
-                let tenant = s
-                    .status
-                    .as_ref()
-                    .and_then(|status| status.tenant_id.as_ref());
-                connection.is_named_by(s) && tenant.is_some()
-            })
-        };
-        let all = self.subscriptions.state();
-        all.iter().filter(|object| ours(object)).count()
-    }
-
     /// A TierConfiguration, or why it cannot be decoded.
     pub fn tier(
         &self,

@@ -18,7 +18,10 @@ pub struct Vanished(Mutex<Book>);
 
 #[derive(Debug, Default)]
 struct Book {
-    gone: HashMap<String, Instant>,
+    gone: HashMap<String, Gone>,
+    /// Whose tenants were there when they were read, and when: what was read before the first was gone
+    /// says nothing of a vendor that has lost its mind since.
+    found: HashMap<String, Instant>,
     alarm: bool,
     /// The connection's `requestedAt` when it was first seen, or last acted on.
     token: Option<Option<String>>,
@@ -26,16 +29,15 @@ struct Book {
     believed: Option<Instant>,
 }
 
+#[derive(Debug)]
+struct Gone {
+    tenant: String,
+    at: Instant,
+}
+
 impl Vanished {
     /// Notes what a read of an object's tenant said; says whether that began or ended the alarm.
-    /// `total` are the tenants there should be, asked for only where it matters.
-    pub fn note(
-        &self,
-        uid: &str,
-        gone: bool,
-        interval: Duration,
-        total: impl FnOnce() -> usize,
-    ) -> bool {
+    pub fn note(&self, uid: &str, tenant: &str, gone: bool, interval: Duration) -> bool {
         let now = Instant::now();
         let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = book.alarm;
@@ -46,14 +48,18 @@ impl Vanished {
             return false;
         }
         if gone {
-            book.gone.insert(uid.to_owned(), now);
-        } else if book.gone.remove(uid).is_none() {
-            return false;
+            let tenant = tenant.to_owned();
+            book.found.remove(uid);
+            book.gone.insert(uid.to_owned(), Gone { tenant, at: now });
+        } else {
+            // One that was bought again does not bring back the one that is gone.
+            if book.gone.get(uid).is_some_and(|gone| gone.tenant != tenant) {
+                return false;
+            }
+            book.gone.remove(uid);
+            book.found.insert(uid.to_owned(), now);
         }
-        if !before {
-            book.gone.retain(|_, at| now.duration_since(*at) < interval);
-        }
-        book.alarm = book.gone.len() > MANY && book.gone.len() * 2 > total();
+        book.judge(now, interval);
         book.alarm != before
     }
 
@@ -68,6 +74,7 @@ impl Vanished {
         let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if book.token.as_ref().is_some_and(|known| *known != token) {
             book.gone.clear();
+            book.found.clear();
             book.alarm = false;
             book.believed = Some(Instant::now());
         }
@@ -78,6 +85,24 @@ impl Vanished {
     pub fn forget(&self, uid: &str) {
         let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         book.gone.remove(uid);
+        book.found.remove(uid);
+    }
+}
+
+impl Book {
+    /// Many are gone within an interval, and most of those that were read since the first of them was.
+    fn judge(&mut self, now: Instant, interval: Duration) {
+        if !self.alarm {
+            self.gone
+                .retain(|_, gone| now.duration_since(gone.at) < interval);
+        }
+        let Some(since) = self.gone.values().map(|gone| gone.at).min() else {
+            self.found.clear();
+            self.alarm = false;
+            return;
+        };
+        self.found.retain(|_, at| *at >= since);
+        self.alarm = self.gone.len() > MANY && self.gone.len() > self.found.len();
     }
 }
 
@@ -87,50 +112,74 @@ mod tests {
 
     const INTERVAL: Duration = Duration::from_secs(600);
 
-    fn gone(vanished: &Vanished, n: usize, total: usize) {
-        for i in 0..n {
-            vanished.note(&format!("u{i}"), true, INTERVAL, || total);
+    fn read(vanished: &Vanished, of: std::ops::Range<usize>, gone: bool) {
+        for i in of {
+            vanished.note(&format!("u{i}"), &format!("t{i}"), gone, INTERVAL);
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn only_many_and_most_within_an_interval_are_an_alarm() {
         let few = Vanished::default();
-        gone(&few, 10, 10);
+        read(&few, 0..10, true);
         assert!(!few.alarm(), "ten are no crowd");
         let half = Vanished::default();
-        gone(&half, 11, 22);
+        read(&half, 0..1, true);
+        read(&half, 11..22, false);
+        read(&half, 1..11, true);
         assert!(!half.alarm(), "half is not most");
-        gone(&half, 12, 22);
+        read(&half, 11..12, true);
         assert!(half.alarm());
         let slow = Vanished::default();
-        gone(&slow, 10, 12);
+        read(&slow, 0..10, true);
         tokio::time::advance(INTERVAL).await;
-        assert!(!slow.note("late", true, INTERVAL, || 12));
+        assert!(!slow.note("late", "t", true, INTERVAL));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_ten_thousand_the_first_eleven_are_enough() {
+        let vanished = Vanished::default();
+        read(&vanished, 0..10_000, false);
+        tokio::time::advance(Duration::from_secs(60)).await;
+        read(&vanished, 0..11, true);
+        assert!(vanished.alarm(), "all that was read since is gone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_was_bought_again_is_no_sign_that_the_others_are_back() {
+        let vanished = Vanished::default();
+        for i in 0..10 {
+            read(&vanished, i..i + 1, true);
+            vanished.note(&format!("u{i}"), "bought", false, INTERVAL);
+            tokio::time::advance(Duration::from_secs(30)).await;
+        }
+        assert!(!vanished.alarm());
+        read(&vanished, 10..11, true);
+        assert!(vanished.alarm());
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_alarm_lasts_until_they_are_back_or_a_person_believes_it() {
         let vanished = Vanished::default();
         vanished.believe(Some("before"));
-        gone(&vanished, 12, 12);
+        read(&vanished, 0..12, true);
         tokio::time::advance(INTERVAL * 3).await;
         vanished.believe(Some("before"));
         assert!(vanished.alarm());
-        assert!(!vanished.note("u0", false, INTERVAL, || 12));
+        assert!(!vanished.note("u0", "t0", false, INTERVAL));
         assert!(
-            vanished.note("u1", false, INTERVAL, || 12),
+            vanished.note("u1", "t1", false, INTERVAL),
             "ten are no crowd"
         );
         assert!(!vanished.alarm());
-        gone(&vanished, 12, 12);
+        read(&vanished, 0..12, true);
         assert!(vanished.alarm());
         vanished.believe(Some("now"));
         assert!(!vanished.alarm());
-        gone(&vanished, 12, 12);
+        read(&vanished, 0..12, true);
         assert!(!vanished.alarm(), "they are bought again");
         tokio::time::advance(INTERVAL).await;
-        gone(&vanished, 12, 12);
+        read(&vanished, 0..12, true);
         assert!(vanished.alarm(), "and that was for this time");
     }
 }
