@@ -18,7 +18,7 @@ use crate::{
     observe::Seen,
     plan::Step,
     product, tombstones,
-    vendor::{Answer, Operation, Said, VendorClient, VendorError},
+    vendor::{Answer, Operation, Said, Tenant, VendorClient, VendorError},
 };
 
 /// Carries out one step.
@@ -100,6 +100,7 @@ pub fn needs_vendor(step: &Step) -> bool {
 
 /// The finalizer and perhaps the intent, once the connection is safe behind its own.
 async fn claim(ctx: &Context, seen: &mut Seen, intent: Option<&Intent>) -> Result<(), KubeError> {
+    pay(seen, 1).await;
     // Held until our own finalizer counts, so that the connection's is not dropped in between.
     let _protected = match admit(ctx, seen).await? {
         Ok(protected) => protected,
@@ -121,6 +122,7 @@ async fn claim(ctx: &Context, seen: &mut Seen, intent: Option<&Intent>) -> Resul
 
 /// The intent where it stands in status, as `kubectl replace` does not drop it there.
 async fn intend(ctx: &Context, seen: &mut Seen, intent: &Intent) -> Result<(), KubeError> {
+    pay(seen, 1).await;
     if let Err(closed) = admit(ctx, seen).await? {
         seen.facts.trouble = Some(closed);
         return Ok(());
@@ -213,6 +215,18 @@ async fn admit(
     }
 }
 
+/// Waits until the connection's budget allows so many calls. For a create that is before its intent is
+/// written: the deadline runs from there.
+async fn pay(seen: &mut Seen, calls: u32) {
+    let Some(usable) = &seen.usable else {
+        return;
+    };
+    while seen.paid < calls {
+        usable.budget.token().await;
+        seen.paid += 1;
+    }
+}
+
 /// Taken before the intent is written: a process that pauses in between sends nothing late.
 fn arm_deadline(ctx: &Context, seen: &mut Seen) {
     seen.deadline = Some(Instant::now() + ctx.settings.request_deadline);
@@ -235,11 +249,9 @@ async fn call(ctx: &Context, scope: &Scope, seen: &mut Seen, step: &Step) -> Res
     let Some(operation) = operation(step, seen, client) else {
         return Ok(());
     };
-    // The pass came with the right to one call.
-    let more = usize::from(seen.called) + usize::from(client.reads_first(operation));
-    for _ in 0..more {
-        usable.budget.token().await;
-    }
+    let calls = 1 + u32::from(client.reads_first(operation));
+    pay(seen, calls).await;
+    seen.paid -= calls;
     let tenant = if let Step::Adopt(named) | Step::Discard(named) = step {
         named.clone()
     } else {
@@ -288,21 +300,21 @@ async fn call(ctx: &Context, scope: &Scope, seen: &mut Seen, step: &Step) -> Res
         ctx.pace.read_soon(&uid(seen));
     }
     ledger::answered(&mut seen.facts, step, answer);
-    note_gone(scope, seen, &usable);
+    note_gone(seen, &usable);
     Ok(())
 }
 
 /// What a read says of a tenant that should be there: when most are gone, none is bought again.
-fn note_gone(scope: &Scope, seen: &mut Seen, usable: &Usable) {
+fn note_gone(seen: &mut Seen, usable: &Usable) {
     let Some(read) = seen.facts.pass.read.filter(|_| !seen.facts.object.deleting) else {
         return;
     };
     let meta = &seen.object.metadata;
     let uid = meta.uid.as_deref().unwrap_or_default();
-    let total = || scope.tenants(&usable.link.key);
+    let tenant = seen.facts.ledger.tenant_id.as_deref().unwrap_or_default();
     let gone = read == Read::Absent;
     let interval = seen.intervals.drift;
-    if usable.link.vanished.note(uid, gone, interval, total) {
+    if usable.link.vanished.note(uid, tenant, gone, interval) {
         usable.link.tell();
     }
     seen.facts.clock.mass_vanish = usable.link.vanished.alarm();
@@ -362,7 +374,7 @@ fn keep(seen: &mut Seen, answer: &Result<Answer, VendorError>) {
     seen.retry_after = answer.retry_after;
     match &answer.said {
         Said::Tenant(tenant) | Said::Accepted(Some(tenant)) | Said::Exists(Some(tenant)) => {
-            seen.sensitive = Some((tenant.id.clone(), tenant.sensitive.clone()));
+            keep_sensitive(seen, tenant);
         }
         Said::Found(tenants) => {
             let known = seen.facts.ledger.tenant_id.as_ref();
@@ -372,5 +384,17 @@ fn keep(seen: &mut Seen, answer: &Result<Answer, VendorError>) {
                 .map(|tenant| (tenant.id.clone(), tenant.sensitive.clone()));
         }
         Said::Done | Said::Accepted(None) | Said::Exists(None) | Said::Absent => {}
+    }
+}
+
+/// What the vendor says in secret of a tenant. What it said earlier in this pass and leaves out now is
+/// kept: it may say it once.
+fn keep_sensitive(seen: &mut Seen, tenant: &Tenant) {
+    let known = seen.facts.ledger.tenant_id.as_ref();
+    match &mut seen.sensitive {
+        Some((id, values)) if *id == tenant.id => values.extend(tenant.sensitive.clone()),
+        // Not given up for what is said of another's.
+        Some((id, _)) if known == Some(id) => {}
+        other => *other = Some((tenant.id.clone(), tenant.sensitive.clone())),
     }
 }

@@ -59,6 +59,8 @@ pub struct Seen {
     pub sensitive: Option<(String, BTreeMap<String, SecretString>)>,
     /// The vendor was called.
     pub called: bool,
+    /// How many calls the connection's budget allows this pass yet: it comes with the right to one.
+    pub paid: u32,
     /// When the vendor wants to be asked again.
     pub retry_after: Option<Duration>,
 }
@@ -235,6 +237,7 @@ pub async fn observe(
         guard,
         sensitive: None,
         called: false,
+        paid: 1,
         retry_after: None,
     })
 }

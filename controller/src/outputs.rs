@@ -35,7 +35,7 @@ pub enum Written {
     Stored,
     /// A Secret of that name exists that the operator did not make.
     Conflict,
-    /// The Subscription is going, and its Secret would go with it.
+    /// The Subscription is going, and its Secret would go with it; or it wants none any more.
     Leaving,
     /// The operator stops.
     Stopped,
@@ -119,11 +119,12 @@ pub async fn insist(
     let mut stopping = ctx.stopping.clone();
     let mut wait = Duration::from_millis(200);
     let mut told = false;
+    let mut name = name.to_owned();
     loop {
         tracing::warn!(%error, secret = name, "the output Secret is not written yet");
         if wait >= WAIT_TOLD && !told {
             told = true;
-            ctx.events.publish(object, held(name, &error));
+            ctx.events.publish(object, held(&name, &error));
         }
         let pause = tokio::time::sleep(wait.mul_f64(0.5 + pace::random()));
         tokio::select! {
@@ -131,14 +132,19 @@ pub async fn insist(
             _ = stopping.wait_for(|stop| *stop) => return Written::Stopped,
         }
         wait = (wait * 2).min(WAIT_MOST);
-        error = match write(&ctx.cluster, object, name, values).await {
+        error = match write(&ctx.cluster, object, &name, values).await {
             Ok(written) => return written,
             Err(error) => error,
         };
         match status::live(ctx, object).await {
             Ok(now) if now.metadata.deletion_timestamp.is_some() => return Written::Leaving,
             Err(KubeError::Gone) => return Written::Leaving,
-            Ok(_) | Err(_) => {}
+            // Another Secret may be the remedy, and none is a choice too.
+            Ok(now) => match &now.spec.output_secret_name {
+                Some(now) => name.clone_from(now),
+                None => return Written::Leaving,
+            },
+            Err(_) => {}
         }
     }
 }

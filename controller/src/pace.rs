@@ -78,6 +78,8 @@ pub struct Memory {
     hinted: bool,
     /// A mutation's outcome was unknown; an early read sees what landed late.
     verify_at: Option<Instant>,
+    /// This process has seen it without a tenant, and not Ready since.
+    new: bool,
 }
 
 /// The intervals an object is paced by.
@@ -239,6 +241,14 @@ impl Pace {
             .or_default()
             .unverified_since
             .get_or_insert(now)
+    }
+
+    /// Whether an object is Ready for the first time: this process saw it before it had a tenant.
+    pub fn is_first_ready(&self, uid: &str, new: bool, ready: bool) -> bool {
+        let mut all = self.lock();
+        let memory = all.entry(uid.to_owned()).or_default();
+        memory.new |= new;
+        ready && std::mem::take(&mut memory.new)
     }
 
     /// Whether this process has put the finalizer on it, though the cache may not know yet.

@@ -6,7 +6,8 @@ use std::{
 };
 
 use fulfillment_crds::{
-    DeletionPolicy, IdentityMode, RequestType, Subscription, SubscriptionStatus,
+    DeletionPolicy, IdentityMode, Request, RequestStatus, RequestType, Subscription,
+    SubscriptionStatus,
 };
 
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
     vendor::Effect,
 };
 
-/// More steps than any pass has; a planner that never rests is stopped here.
+/// More steps than a pass has, but where a vendor shows many dead tenants of a name.
 const STEPS: usize = 32;
 /// A wait for the budget after which the facts are gathered anew.
 const STALE: Duration = Duration::from_millis(50);
@@ -46,6 +47,8 @@ pub async fn reconcile(
         rest = Rest::Trouble;
     }
     ledger::rested(&mut seen.facts, rest);
+    // The vendor was heard: what the API server takes its time for keeps no other from calling.
+    seen.slot = None;
     write(ctx, &seen, rest).await?;
     Ok((
         rest,
@@ -74,7 +77,8 @@ async fn decide(ctx: &Context, scope: &Scope, seen: &mut Seen) -> Result<Rest, K
             return Ok(Rest::Gone);
         }
     }
-    Err(KubeError::Failed("the planner did not come to rest".into()))
+    // What was found so far is kept, and the next pass goes on from there.
+    Ok(Rest::Again)
 }
 
 /// What a decision that a read has found says of the vendor's callbacks.
@@ -251,6 +255,14 @@ fn end(seen: &Seen, rest: Rest) -> End {
 
 fn farewell(ctx: &Context, seen: &Seen) {
     let retained = seen.facts.desired.deletion == DeletionPolicy::Retain;
+    let request = seen.facts.ledger.request.as_ref();
+    if let Some(cancel) = request.filter(|r| r.type_ == RequestType::Cancel && !retained) {
+        // The object is gone with it: no status says so.
+        ctx.metrics.finished(&Request {
+            status: RequestStatus::Approved,
+            ..cancel.clone()
+        });
+    }
     if let Some(note) = report::farewell(&seen.facts, retained) {
         tracing::info!(reason = %note.reason, note = note.note, "released");
         ctx.events.publish(&*seen.object, note);
@@ -263,10 +275,12 @@ fn first_ready(
     before: &SubscriptionStatus,
     after: &SubscriptionStatus,
 ) {
-    let ready = |status: &SubscriptionStatus| report::standing(status).1 == "True";
-    let first = before.history.is_empty() && !ready(before) && ready(after);
+    let bought =
+        |r: &Request| r.type_ == RequestType::Purchase && r.status == RequestStatus::Approved;
+    let new = before.tenant_id.is_none() && !before.history.iter().any(bought);
+    let ready = report::standing(after).1 == "True";
     if let Some(created) = &seen.object.metadata.creation_timestamp
-        && first
+        && ctx.pace.is_first_ready(&uid(&seen.object), new, ready)
     {
         ctx.metrics
             .ready(seen.facts.clock.now.as_second() - created.0.as_second());

@@ -122,6 +122,86 @@ fn suspend_and_resume_are_one_call_each() {
 }
 
 #[test]
+fn what_a_success_does_not_tell_is_as_it_was_sent() {
+    let world = World::start();
+    world.subscribe("mail", json!({"limits": {"seats": 50}}));
+    let id = world.ready("mail")["status"]["tenantId"].clone();
+    // Success with a body that says next to nothing, as many an API answers an update.
+    for body in [
+        json!({}),
+        json!({ "id": id }),
+        json!({"id": id, "status": "ok"}),
+    ] {
+        world.vendor.fault(json!({
+            "method": "PUT", "path": "*", "times": 3,
+            "fault": {"effectThen": {"status": 200, "body": body}},
+        }));
+        let calls = world.vendor.calls().len();
+        for spec in [
+            json!({"limits": {"seats": 60}}),
+            json!({"limits": {"seats": 60}, "state": "Suspended"}),
+            json!({"limits": {"seats": 50}}),
+        ] {
+            world.subscribe("mail", spec);
+            world.ready("mail");
+        }
+        let calls = world.vendor.calls().split_off(calls);
+        assert_eq!(
+            operations(&calls),
+            ["change", "disable", "enable", "change"]
+        );
+    }
+}
+
+#[test]
+fn metrics_count_what_was_decided_and_how_long_the_first_ready_took() {
+    let world = World::start();
+    world.subscribe("born", json!({"state": "Suspended"}));
+    world.ready("born");
+    world
+        .vendor
+        .fault(json!({"method": "POST", "path": "*", "fault": {"status": 422}}));
+    world.subscribe("refused", json!({"limits": {"seats": 50}}));
+    world.until("the purchase is refused", "fsub", "refused", |it| {
+        standing(it, "Ready") == "False RequestFailed"
+    });
+    world.subscribe("refused", json!({"limits": {"seats": 60}}));
+    world.ready("refused");
+    // Ready for the second time.
+    world.subscribe("born", json!({"state": "Active"}));
+    world.ready("born");
+    world.kubectl(&["delete", "fsub", "born"]);
+    for series in [
+        r#"requests_total{type="Purchase",status="Approved"} 2"#,
+        r#"requests_total{type="Purchase",status="Failed"} 1"#,
+        r#"requests_total{type="Suspend",status="Approved"} 1"#,
+        r#"requests_total{type="Resume",status="Approved"} 1"#,
+        r#"requests_total{type="Cancel",status="Approved"} 1"#,
+        "time_to_ready_seconds_count 2",
+        r#"subscriptions{state="Active",ready="True"} 1"#,
+        "create_outcome_unknown 0",
+    ] {
+        world.eventually(series, SOON, || {
+            let metrics = world.operator.metrics();
+            let found = metrics.contains(&format!("fulfillment_{series}\n"));
+            found.then_some(()).ok_or(metrics)
+        });
+    }
+    let metrics = world.operator.metrics();
+    let positive = |name: &str| {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+        line.is_some_and(|count| count.trim().parse().is_ok_and(|n: f64| n > 0.0))
+    };
+    for name in [
+        r#"fulfillment_reconcile_total{outcome="in_sync"}"#,
+        "fulfillment_reconcile_duration_seconds_count",
+        "fulfillment_vendor_request_duration_seconds_count",
+    ] {
+        assert!(positive(name), "{name}: {metrics}");
+    }
+}
+
+#[test]
 fn born_suspended_it_is_purchased_and_then_suspended() {
     let world = World::start();
     world.subscribe("mail", json!({"state": "Suspended"}));

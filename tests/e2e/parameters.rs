@@ -397,3 +397,66 @@ fn an_output_secret_that_cannot_be_written_holds_up_neither_a_stop_nor_a_deletio
         tenant["parameters"]["initial_password"]
     );
 }
+
+#[test]
+fn a_password_is_kept_though_a_later_answer_of_the_same_pass_is_without_it() {
+    let world = World::start();
+    world
+        .vendor
+        .behavior(json!({"operations": {"create": {"async": {
+            "after": "manual", "retryAfter": "0s",
+        }}}}));
+    // The poll that brings the password is followed by this call, and by no other for long.
+    world.vendor.fault(json!({
+        "method": "PUT", "path": "*",
+        "fault": {"effectThen": {"status": 200, "body": {"status": "suspended"}}},
+    }));
+    world.subscribe(
+        "mail",
+        json!({"outputSecretName": "mail-activation", "state": "Suspended"}),
+    );
+    world.until("the vendor has the order", "fsub", "mail", |mail| {
+        mail["status"]["tenantId"].is_string()
+    });
+    let id = world.vendor.tenant()["id"].clone();
+    world.vendor.approve(id.as_str().unwrap_or_default());
+    world.ready("mail");
+    let password = world.vendor.tenant()["parameters"]["initial_password"].clone();
+    assert!(password.is_string());
+    assert_eq!(
+        decoded(&world, "mail-activation", "initial_password"),
+        password
+    );
+    let calls = world.vendor.calls();
+    assert_eq!(calls.last().map(Call::operation), Some("disable"));
+}
+
+#[test]
+fn what_waits_for_an_output_secret_goes_into_the_one_that_is_named_instead() {
+    let world = World::start();
+    world.vendor.pause();
+    world.subscribe("mail", json!({"outputSecretName": "stuck"}));
+    let mail = world.until("the create is on its way", "fsub", "mail", |mail| {
+        mail["metadata"]["annotations"]["fulfillment-operator.io/intent"].is_string()
+    });
+    // Its own Secret, and yet it cannot be written: it was made immutable.
+    world.apply(
+        &json!({
+            "apiVersion": "v1", "kind": "Secret", "immutable": true,
+            "metadata": {"name": "stuck", "ownerReferences": [{
+                "apiVersion": mail["apiVersion"], "kind": mail["kind"], "name": "mail",
+                "uid": mail["metadata"]["uid"], "controller": true,
+            }]},
+        })
+        .to_string(),
+    );
+    world.vendor.resume();
+    world.event("mail", "DependencyNotReady");
+    let password = forget_password(&world);
+    world.subscribe("mail", json!({"outputSecretName": "mail-activation"}));
+    world.ready("mail");
+    assert_eq!(
+        decoded(&world, "mail-activation", "initial_password"),
+        password
+    );
+}
