@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod renewal;
+#[path = "../socket/mod.rs"]
 mod socket;
 
 use std::{
@@ -72,7 +74,13 @@ fn http(status: &str, headers: &str, body: &str) -> String {
 const TENANT: &str = r#"{"id":"t-1","status":"active"}"#;
 
 fn token(value: &str) -> String {
-    let body = format!(r#"{{"access_token":"{value}","token_type":"Bearer","expires_in":3600}}"#);
+    token_for(value, 3600)
+}
+
+/// A token that is good for so many seconds.
+fn token_for(value: &str, seconds: u64) -> String {
+    let body =
+        format!(r#"{{"access_token":"{value}","token_type":"Bearer","expires_in":{seconds}}}"#);
     http("200 OK", "", &body)
 }
 
