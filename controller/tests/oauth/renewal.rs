@@ -44,7 +44,11 @@ impl Issuer {
             }
         };
         let asked = tokio::time::timeout(Duration::from_secs(30), asked).await;
-        assert!(asked.is_ok(), "no token was asked for: {:?}", self.server.seen());
+        assert!(
+            asked.is_ok(),
+            "no token was asked for: {:?}",
+            self.server.seen()
+        );
         assert_eq!(self.server.tokens(), times);
     }
 }

@@ -2,7 +2,7 @@
 //! said without any value, as a value may be a secret.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, OnceLock},
 };
 
@@ -88,17 +88,24 @@ impl Expression {
                 },
             )
         })?;
+        let info = program.source_info();
+        let place = |id: Option<u64>, name: &str| match id.and_then(|id| info.offset_for(id)) {
+            Some((start, _)) => format!("{at}, {}", place(source, start, name)),
+            None => at.to_owned(),
+        };
         let mut walk = Walk::default();
         walk.over(program.expression(), false, 0)
-            .map_err(|why| format!("{at}: {why}"))?;
+            .map_err(|(id, why)| format!("{}: {why}", place(Some(id), "")))?;
         let references = program.references();
         let mut used = references.variables();
         used.sort_unstable();
         for name in used {
             let known = names.contains(&name) || walk.own.contains(name) || is_type(name);
             if !known {
+                let id = walk.idents.get(name).copied();
                 return Err(format!(
-                    "{at} uses {name}, which is not known there: it can use {}",
+                    "{} uses {name}, which is not known there: it can use {}",
+                    place(id, name),
                     names.join(", ")
                 ));
             }
@@ -106,8 +113,10 @@ impl Expression {
         let mut functions = references.functions();
         functions.sort_unstable();
         if let Some(unknown) = functions.into_iter().find(|name| !is_function(name)) {
+            let id = walk.calls.get(unknown).copied();
             return Err(format!(
-                "{at} uses the function {unknown}, which CEL does not have"
+                "{} uses the function {unknown}, which CEL does not have",
+                place(id, unknown)
             ));
         }
         let mut names = names.to_vec();
@@ -174,28 +183,38 @@ impl Expression {
     }
 }
 
-/// A look over a whole expression: the names it declares itself, and what it costs at most.
+/// A node that goes too far, and why.
+type TooMuch = (u64, String);
+
+/// A look over a whole expression: the names it declares itself, where it uses which, and what it
+/// costs at most.
 #[derive(Default)]
 struct Walk {
     own: HashSet<String>,
+    /// The first node that is this name, and that calls this function.
+    idents: HashMap<String, u64>,
+    calls: HashMap<String, u64>,
     joins: usize,
 }
 
 impl Walk {
-    fn over(&mut self, expression: &IdedExpr, inside: bool, depth: usize) -> Result<(), String> {
+    fn over(&mut self, expression: &IdedExpr, inside: bool, depth: usize) -> Result<(), TooMuch> {
+        let id = expression.id;
         if depth > DEPTH {
-            return Err(TOO_DEEP.into());
+            return Err((id, TOO_DEEP.into()));
         }
         let depth = depth + 1;
         match &expression.expr {
             Expr::Call(call) => {
+                self.calls.entry(call.func_name.clone()).or_insert(id);
                 if call.func_name == "_+_" {
                     self.joins += 1;
                     if inside && !is_macro_step(call) {
-                        return Err("+ cannot stand inside map, filter, all or exists".into());
+                        let why = "+ cannot stand inside map, filter, all or exists";
+                        return Err((id, why.into()));
                     }
                     if self.joins > JOINS {
-                        return Err(format!("+ can be used {JOINS} times at most"));
+                        return Err((id, format!("+ can be used {JOINS} times at most")));
                     }
                 }
                 for part in call.target.iter().map(|t| &**t).chain(&call.args) {
@@ -204,9 +223,8 @@ impl Walk {
             }
             Expr::Comprehension(c) => {
                 if inside {
-                    return Err(
-                        "map, filter, all and exists cannot stand inside one another".into(),
-                    );
+                    let why = "map, filter, all and exists cannot stand inside one another";
+                    return Err((id, why.into()));
                 }
                 self.own.extend([c.iter_var.clone(), c.accu_var.clone()]);
                 self.own.extend(c.iter_var2.clone());
@@ -236,12 +254,15 @@ impl Walk {
                 }
             }
             Expr::Select(select) => self.over(&select.operand, inside, depth)?,
-            Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => {}
+            Expr::Ident(name) => {
+                self.idents.entry(name.clone()).or_insert(id);
+            }
+            Expr::Unspecified | Expr::Literal(_) => {}
         }
         Ok(())
     }
 
-    fn entry(&mut self, entry: &EntryExpr, inside: bool, depth: usize) -> Result<(), String> {
+    fn entry(&mut self, entry: &EntryExpr, inside: bool, depth: usize) -> Result<(), TooMuch> {
         match entry {
             EntryExpr::StructField(field) => self.over(&field.value, inside, depth),
             EntryExpr::MapEntry(entry) => {
@@ -250,6 +271,15 @@ impl Walk {
             }
         }
     }
+}
+
+/// Where a byte of the source stands; for a call, whose byte is its bracket, where its name does.
+fn place(source: &str, byte: u32, name: &str) -> String {
+    let before = source.get(..byte as usize).unwrap_or(source);
+    let before = before.strip_suffix(name).unwrap_or(before);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default();
+    format!("line {line}, column {}", column.chars().count() + 1)
 }
 
 /// How deep the brackets of a text are nested at most, those in quotes included.
@@ -366,14 +396,34 @@ mod tests {
             "{}",
             said("id +")
         );
-        assert_eq!(
-            said("tennant.id"),
-            "dialect.get.path uses tennant, which is not known there: it can use id"
-        );
-        assert_eq!(
-            said("id.lowercase()"),
-            "dialect.get.path uses the function lowercase, which CEL does not have"
-        );
+        for (source, expected) in [
+            (
+                "tennant.id",
+                "line 1, column 1 uses tennant, which is not known there: it can use id",
+            ),
+            (
+                "id == 'é'\n  ? 'ü' + tennant.id : id",
+                "line 2, column 11 uses tennant, which is not known there: it can use id",
+            ),
+            (
+                "id.lowercase()",
+                "line 1, column 4 uses the function lowercase, which CEL does not have",
+            ),
+            (
+                "'é' +\n lower(id)",
+                "line 2, column 2 uses the function lower, which CEL does not have",
+            ),
+            (
+                "[id].map(x,\n  x + x)",
+                "line 2, column 5: + cannot stand inside map, filter, all or exists",
+            ),
+            (
+                "[id].map(x, [x].map(y, y))",
+                "line 1, column 20: map, filter, all and exists cannot stand inside one another",
+            ),
+        ] {
+            assert_eq!(said(source), format!("dialect.get.path, {expected}"));
+        }
     }
 
     #[test]

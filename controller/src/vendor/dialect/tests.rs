@@ -230,7 +230,7 @@ fn what_cannot_be_meant_is_refused_where_it_stands() {
         ),
         (
             json!({"create": {"body": "tenant.id"}}),
-            "dialect.create.body uses tenant",
+            "dialect.create.body, line 1, column 1 uses tenant",
         ),
         (
             json!({"get": {"path": "/t/{id"}}),
@@ -246,7 +246,7 @@ fn what_cannot_be_meant_is_refused_where_it_stands() {
         ),
         (
             json!({"answer": {"id": "tenantId"}}),
-            "dialect.answer.id uses tenantId",
+            "dialect.answer.id, line 1, column 1 uses tenantId",
         ),
         (
             json!({"poll": {"answer": {"status": "answer.state +"}}}),
@@ -254,7 +254,7 @@ fn what_cannot_be_meant_is_refused_where_it_stands() {
         ),
         (
             json!({"error": {"busy": "code == 1"}}),
-            "dialect.error.busy uses code",
+            "dialect.error.busy, line 1, column 1 uses code",
         ),
     ] {
         let error = refused(spec);
