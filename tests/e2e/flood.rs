@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use crate::{
-    callbacks::{KEY, pending, world_of},
+    callbacks::{KEY, pending, url, world_of},
     costs::settle,
 };
 use e2e::{
@@ -28,9 +28,9 @@ const FLOODERS: [Flooder; 3] = [
 
 /// A flood of guesses at the URL of a Subscription.
 fn flood(world: &World, base: &str, rest: Duration) -> Flood {
-    let path = format!("/callbacks/{}/mail/{}", world.namespace(), "b".repeat(26));
-    let address = base.trim_start_matches("http://");
-    Flood::start(address, &path, rest, &FLOODERS)
+    let (namespace, guess) = (world.namespace(), "b".repeat(26));
+    let url = format!("{base}/callbacks/{namespace}/mail/{guess}");
+    Flood::start(&url, &[], rest, &FLOODERS)
 }
 
 /// How long a purchase takes to be with the vendor, and how long what the vendor then decides by
@@ -47,12 +47,32 @@ fn purchase(world: &World, name: &str) -> (Duration, Duration) {
     (bought, decided.elapsed())
 }
 
-/// Nothing but refusals, and both kinds of them.
-fn assert_refused(answered: Answered) {
-    assert!(
-        answered.not_found > 0 && answered.too_many > 0 && answered.otherwise == 0,
-        "{answered:?}"
-    );
+/// Nothing but refusals, those that are told why and those that are not.
+fn assert_refused(answered: &Answered, told: u16) {
+    let both = answered.of(told) > 0 && answered.of(429) > 0;
+    assert!(both && answered.by_status.len() == 2, "{answered:?}");
+}
+
+/// Waits until most of it is refused without a word: what is told why is 50 a second.
+fn is_a_flood(world: &World, flood: &Flood) {
+    world.eventually("it is a flood", e2e::SOON, || {
+        let answered = flood.answered();
+        match answered.of(429) {
+            1000.. => Ok(()),
+            _ => Err(format!("{answered:?}")),
+        }
+    });
+}
+
+/// Waits until more of it was answered.
+fn goes_on(world: &World, flood: &Flood) {
+    let before = flood.answered().total();
+    world.eventually("it still goes on", e2e::SOON, || {
+        match flood.answered().total() {
+            now if now > before => Ok(()),
+            now => Err(now),
+        }
+    });
 }
 
 #[test]
@@ -61,14 +81,7 @@ fn a_flood_changes_nothing_and_what_is_genuine_passes_it() {
     let mail = pending(&world, "mail");
     // With a rest: the other tests want to run, too.
     let flood = flood(&world, &base, Duration::from_millis(1));
-    world.eventually("it is a flood", e2e::SOON, || {
-        let answered = flood.answered();
-        // What is told why is 50 a second.
-        if answered.too_many < 1000 {
-            return Err(format!("{answered:?}"));
-        }
-        Ok(())
-    });
+    is_a_flood(&world, &flood);
     assert_eq!(
         world.sub("mail")["metadata"]["resourceVersion"],
         mail["metadata"]["resourceVersion"],
@@ -77,14 +90,75 @@ fn a_flood_changes_nothing_and_what_is_genuine_passes_it() {
     assert_eq!(operations(&world.vendor.calls()), ["create"]);
 
     purchase(&world, "desk");
-    let before = flood.answered().total();
-    world.eventually("it still goes on", e2e::SOON, || {
-        match flood.answered().total() {
-            now if now > before => Ok(()),
-            now => Err(now),
+    goes_on(&world, &flood);
+    assert_refused(&flood.answered(), 404);
+}
+
+#[test]
+fn a_flood_at_the_right_url_with_a_forged_signature_changes_nothing_either() {
+    let builder = World::builder().own_control_plane();
+    let (world, _) = world_of(builder, "standard-webhooks", KEY, Some(KEY));
+    purchase(&world, "mail");
+    world.until("settled", "VendorConnection", "acme", |acme| {
+        acme["status"]["subscriptions"] == 1 && standing(acme, "Ready") == "True VendorAnswers"
+    });
+    settle(&world);
+
+    let meter = Meter::start(&world);
+    let now = jiff::Timestamp::now().as_second().to_string();
+    let forged = [
+        ("webhook-id", "msg_1"),
+        ("webhook-timestamp", &*now),
+        (
+            "webhook-signature",
+            "v1,AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+        ),
+    ];
+    let rest = Duration::from_millis(1);
+    let flood = Flood::start(&url(&world), &forged, rest, &FLOODERS);
+    is_a_flood(&world, &flood);
+    let spent = meter.spent();
+    assert_eq!((spent.total(), spent.events), (0, 0), "{:?}", spent.writes);
+    assert!(spent.calls.is_empty(), "{:?}", spent.calls);
+
+    purchase(&world, "desk");
+    goes_on(&world, &flood);
+    assert_refused(&flood.answered(), 401);
+}
+
+#[test]
+fn callbacks_that_never_end_are_cut_and_keep_nobody_out() {
+    let (world, _) = world_of(World::builder(), "standard-webhooks", KEY, Some(KEY));
+    let mail = pending(&world, "mail");
+    let url = url(&world);
+    let drip = |connections| {
+        let flooders = [Flooder::Slow(connections)];
+        Flood::start(&url, &[], Duration::ZERO, &flooders)
+    };
+    // Fewer than there are places: each has all the time that a callback may take.
+    let few = drip(20);
+    purchase(&world, "desk");
+    world.eventually("they are cut", e2e::SOON, || match few.answered() {
+        answered if answered.of(408) >= 20 => Ok(()),
+        answered => Err(format!("{answered:?}")),
+    });
+    assert_eq!(few.answered().by_status.len(), 1, "{:?}", few.answered());
+    drop(few);
+    // More than there are places: who wants one gets the place of the oldest.
+    let many = drip(CONNECTIONS);
+    world.eventually("all places were taken", e2e::SOON, || {
+        match many.answered().broken {
+            1.. => Ok(()),
+            0 => Err(format!("{:?}", many.answered())),
         }
     });
-    assert_refused(flood.answered());
+    purchase(&world, "shop");
+    drop(many);
+    assert_eq!(
+        world.sub("mail")["metadata"]["resourceVersion"],
+        mail["metadata"]["resourceVersion"],
+        "half a callback was written"
+    );
 }
 
 /// What Linux counts processor time in.
@@ -136,14 +210,14 @@ fn a_minute_of_flood_costs_nothing_but_time() {
     println!("{answered:?} in {took:.1?}: {rate:.0} a second");
     println!("resident memory {memory} KiB, at most {most} KiB");
     println!("{:.1?} of CPU each", used.div_f64(answered.total() as f64));
-    assert_refused(answered);
+    assert_refused(&answered, 404);
     assert!(rate >= 1000.0, "{rate} a second is no flood");
     assert_eq!((spent.total(), spent.events), (0, 0), "{:?}", spent.writes);
     assert!(spent.calls.is_empty(), "{:?}", spent.calls);
     assert!(most - memory < 10 * 1024, "{memory} to {most} KiB");
     // Told why: 50 a second, and 50 at the beginning.
     let told = 50.0 * (took.as_secs_f64() + 2.0);
-    assert!(answered.not_found as f64 <= told, "{answered:?}");
+    assert!(answered.of(404) as f64 <= told, "{answered:?}");
 
     // It goes on.
     for n in 0..5 {
@@ -154,5 +228,5 @@ fn a_minute_of_flood_costs_nothing_but_time() {
     }
     let later = flood.answered();
     assert!(later.total() > answered.total(), "the flood had ended");
-    assert_refused(later);
+    assert_refused(&later, 404);
 }

@@ -1,15 +1,16 @@
 //! A flood of requests to a listener, from connections that are kept, from new ones, and from some
-//! that say nothing.
+//! that say nothing or take their time.
 
 use std::{
+    collections::BTreeMap,
     io::{ErrorKind, Read as _, Write as _},
     net::TcpStream,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How long a flooder waits for an answer.
@@ -24,17 +25,16 @@ pub enum Flooder {
     New,
     /// Holds so many connections open and says nothing.
     Silent(usize),
+    /// Sends on so many connections a request that would take a quarter of an hour: a byte of its
+    /// body each second.
+    Slow(usize),
 }
 
 /// What the flood was answered.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Answered {
-    /// 404
-    pub not_found: u64,
-    /// 429
-    pub too_many: u64,
-    /// Any other status.
-    pub otherwise: u64,
+    /// How many answers of each status there were.
+    pub by_status: BTreeMap<u16, u64>,
     /// Connections that were refused, or ended without an answer.
     pub broken: u64,
 }
@@ -42,64 +42,66 @@ pub struct Answered {
 impl Answered {
     /// All requests that were answered.
     pub fn total(&self) -> u64 {
-        self.not_found + self.too_many + self.otherwise
+        self.by_status.values().sum()
     }
-}
 
-#[derive(Debug, Default)]
-struct Counts {
-    not_found: AtomicU64,
-    too_many: AtomicU64,
-    otherwise: AtomicU64,
-    broken: AtomicU64,
+    /// Those that were answered so.
+    pub fn of(&self, status: u16) -> u64 {
+        self.by_status.get(&status).copied().unwrap_or_default()
+    }
 }
 
 /// A flood that goes on until it is dropped.
 #[derive(Debug)]
 pub struct Flood {
     over: Arc<AtomicBool>,
-    counts: Arc<Counts>,
+    answered: Arc<Mutex<Answered>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Flood {
-    /// Posts to `http://<address><path>`; each flooder rests for so long after each request.
-    pub fn start(address: &str, path: &str, rest: Duration, flooders: &[Flooder]) -> Self {
-        let (over, counts) = (Arc::<AtomicBool>::default(), Arc::<Counts>::default());
-        let request =
-            format!("POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 2\r\n\r\n{{}}");
+    /// Posts to this `http://` URL with these headers; each flooder rests for so long after each
+    /// request.
+    pub fn start(
+        url: &str,
+        headers: &[(&str, &str)],
+        rest: Duration,
+        flooders: &[Flooder],
+    ) -> Self {
+        let rest_of_url = url.strip_prefix("http://").unwrap();
+        let (address, path) = rest_of_url.split_once('/').unwrap();
+        let headers: String = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
+        let head = format!("POST /{path} HTTP/1.1\r\nhost: {address}\r\n{headers}content-length: ");
+        let (over, answered) = (Arc::<AtomicBool>::default(), Arc::default());
         let threads = flooders.iter().map(|flooder| {
-            let (over, counts) = (Arc::clone(&over), Arc::clone(&counts));
             let sender = Sender {
                 address: address.to_owned(),
-                request: request.clone(),
+                head: head.clone(),
                 rest,
-                over,
-                counts,
+                over: Arc::clone(&over),
+                answered: Arc::clone(&answered),
             };
             match *flooder {
                 Flooder::Kept(connections) => thread::spawn(move || sender.send(connections, true)),
                 Flooder::New => thread::spawn(move || sender.send(1, false)),
                 Flooder::Silent(connections) => thread::spawn(move || sender.hold(connections)),
+                Flooder::Slow(connections) => thread::spawn(move || sender.drip(connections)),
             }
         });
         let threads = threads.collect();
         Self {
             over,
-            counts,
+            answered,
             threads,
         }
     }
 
     /// What it was answered up to now.
     pub fn answered(&self) -> Answered {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Answered {
-            not_found: read(&self.counts.not_found),
-            too_many: read(&self.counts.too_many),
-            otherwise: read(&self.counts.otherwise),
-            broken: read(&self.counts.broken),
-        }
+        self.answered.lock().unwrap().clone()
     }
 }
 
@@ -115,10 +117,11 @@ impl Drop for Flood {
 
 struct Sender {
     address: String,
-    request: String,
+    /// The request up to the length of its body.
+    head: String,
     rest: Duration,
     over: Arc<AtomicBool>,
-    counts: Arc<Counts>,
+    answered: Arc<Mutex<Answered>>,
 }
 
 impl Sender {
@@ -135,13 +138,14 @@ impl Sender {
 
     /// A request on each of the connections, then their answers, and again.
     fn send(&self, connections: usize, keep: bool) {
+        let request = format!("{}2\r\n\r\n{{}}", self.head);
         let mut open: Vec<Option<TcpStream>> = (0..connections).map(|_| None).collect();
         while self.goes_on() {
             for slot in &mut open {
                 let mut stream = slot.take().or_else(|| self.connect());
                 let sent = stream
                     .as_mut()
-                    .is_some_and(|stream| stream.write_all(self.request.as_bytes()).is_ok());
+                    .is_some_and(|stream| stream.write_all(request.as_bytes()).is_ok());
                 *slot = stream.filter(|_| sent);
             }
             for slot in &mut open {
@@ -160,14 +164,11 @@ impl Sender {
         let mut head = [0; 1024];
         let read = stream.read(&mut head).unwrap_or_default();
         let text = String::from_utf8_lossy(&head[..read]);
-        let counts = &self.counts;
-        let count = match text.get(9..12) {
-            None => &counts.broken,
-            Some("404") => &counts.not_found,
-            Some("429") => &counts.too_many,
-            Some(_) => &counts.otherwise,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
+        let mut answered = self.answered.lock().unwrap();
+        match text.get(9..12).and_then(|status| status.parse().ok()) {
+            Some(status) => *answered.by_status.entry(status).or_default() += 1,
+            None => answered.broken += 1,
+        }
         (read > 0 && !text.contains("connection: close")).then_some(stream)
     }
 
@@ -176,18 +177,46 @@ impl Sender {
         let mut open: Vec<Option<TcpStream>> = (0..connections).map(|_| None).collect();
         while self.goes_on() {
             for slot in &mut open {
-                *slot = slot.take().filter(is_open).or_else(|| {
-                    let stream = self.connect()?;
-                    stream.set_nonblocking(true).ok()?;
-                    Some(stream)
-                });
+                *slot = slot.take().filter(is_open).or_else(|| self.unblocking());
             }
             thread::sleep(Duration::from_millis(10));
         }
     }
+
+    /// Sends bodies a byte at a time until they are answered, and begins anew.
+    fn drip(&self, connections: usize) {
+        let head = format!("{}900\r\n\r\n", self.head);
+        let mut open: Vec<Option<(TcpStream, Instant)>> = (0..connections).map(|_| None).collect();
+        while self.goes_on() {
+            for slot in &mut open {
+                let Some((mut stream, sent)) = slot.take() else {
+                    let begun = self
+                        .unblocking()
+                        .filter(|mut stream| stream.write_all(head.as_bytes()).is_ok());
+                    *slot = begun.map(|stream| (stream, Instant::now()));
+                    continue;
+                };
+                if !is_open(&stream) {
+                    self.answer(stream);
+                } else if sent.elapsed() < Duration::from_secs(1) {
+                    *slot = Some((stream, sent));
+                } else if stream.write_all(b"x").is_ok() {
+                    *slot = Some((stream, Instant::now()));
+                }
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// A connection that does not wait for what is to be read.
+    fn unblocking(&self) -> Option<TcpStream> {
+        let stream = self.connect()?;
+        stream.set_nonblocking(true).ok()?;
+        Some(stream)
+    }
 }
 
-/// Whether the other side has not closed it; for one that does not block.
+/// Whether the other side has neither closed it nor answered; for one that does not block.
 fn is_open(stream: &TcpStream) -> bool {
     let peeked = stream.peek(&mut [0]);
     peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)

@@ -183,12 +183,16 @@ async fn take(
         return callbacks.nobody();
     };
     let (head, body) = request.into_parts();
-    let read = timeout(PATIENCE, axum::body::to_bytes(body, BODY)).await;
-    let Ok(Ok(body)) = read else {
-        return callbacks.refuse(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "a callback has 64 KiB at most, within five seconds\n",
-        );
+    let body = match timeout(PATIENCE, axum::body::to_bytes(body, BODY)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => {
+            let why = "a callback has 64 KiB at most\n";
+            return callbacks.refuse(StatusCode::PAYLOAD_TOO_LARGE, why);
+        }
+        Err(_) => {
+            let why = "a callback has to arrive within five seconds\n";
+            return callbacks.refuse(StatusCode::REQUEST_TIMEOUT, why);
+        }
     };
     busy.set(true);
     // What has arrived counts, even where its connection ends meanwhile.
