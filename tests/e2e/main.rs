@@ -12,6 +12,7 @@ mod crash;
 mod deletion;
 mod dependencies;
 mod dialects;
+mod docs;
 mod drift;
 mod election;
 mod examples;

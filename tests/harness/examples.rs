@@ -25,6 +25,45 @@ pub fn files(directory: &str) -> Vec<(String, String)> {
     paths.iter().map(read).collect()
 }
 
+/// The README and the pages of `docs/`, each its path from the root and its text.
+pub fn pages() -> Vec<(String, String)> {
+    let mut paths = vec!["README.md".to_owned()];
+    for directory in ["docs", "docs/adr"] {
+        let entries = fs::read_dir(workspace().join(directory)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let pages = names.filter(|name| name.ends_with(".md"));
+        paths.extend(pages.map(|name| format!("{directory}/{name}")));
+    }
+    paths.sort();
+    let read = |path: String| {
+        let text = fs::read_to_string(workspace().join(&path)).unwrap();
+        (path, text)
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// The YAML that a page shows, each with the number of the line that it begins at.
+pub fn shown(page: &str) -> Vec<(usize, String)> {
+    let mut all: Vec<(usize, String)> = Vec::new();
+    let mut inside = false;
+    for (number, line) in page.lines().enumerate() {
+        match line.trim() {
+            "```yaml" => {
+                inside = true;
+                all.push((number + 2, String::new()));
+            }
+            "```" => inside = false,
+            _ if inside => {
+                let (_, text) = all.last_mut().unwrap();
+                text.push_str(line);
+                text.push('\n');
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
 /// The documents of a YAML stream.
 pub fn documents(yaml: &str) -> Vec<Value> {
     serde_yaml::Deserializer::from_str(yaml)
