@@ -11,7 +11,7 @@ use e2e::{
 };
 use serde_json::{Value, json};
 
-const KIND: &str = "ClusterVendorConnection";
+pub(crate) const KIND: &str = "ClusterVendorConnection";
 const IN_USE: &str = "fulfillment-operator.io/in-use";
 const TENANT: &str = "fulfillment-operator.io/tenant";
 
@@ -24,12 +24,12 @@ fn world(allowed: &[&str]) -> World {
     world
 }
 
-fn shared_secret(token: &str) -> String {
+pub(crate) fn shared_secret(token: &str) -> String {
     secret("shared", &[("token", token)])
 }
 
 /// The connection `shared` to the world's vendor.
-fn shared(url: &str, allowed: &[&str], spec: Value) -> String {
+pub(crate) fn shared(url: &str, allowed: &[&str], spec: Value) -> String {
     let mut object: Value = serde_json::from_str(&objects::connection(url, spec)).unwrap();
     object["kind"] = json!(KIND);
     object["metadata"]["name"] = json!("shared");
@@ -44,17 +44,17 @@ fn allow(world: &World, allowed: &[&str]) {
 }
 
 /// A Subscription through it.
-fn order(name: &str, mut spec: Value) -> String {
+pub(crate) fn order(name: &str, mut spec: Value) -> String {
     spec["connectionRef"] = json!({"kind": KIND, "name": "shared"});
     objects::subscription(name, spec)
 }
 
 /// One more namespace.
-fn namespace(world: &World, name: &str) {
+pub(crate) fn namespace(world: &World, name: &str) {
     world.kubectl(&["create", "namespace", name]);
 }
 
-fn standing_in(world: &World, namespace: &str, name: &str, expected: &str) -> Value {
+pub(crate) fn standing_in(world: &World, namespace: &str, name: &str, expected: &str) -> Value {
     let what = format!("{namespace}/{name} is {expected}");
     world.eventually(&what, SOON, || {
         let found = world.find_in(namespace, "Subscription", name);

@@ -6,6 +6,7 @@ mod certificates;
 mod charts;
 mod check_vendor;
 mod cluster_connection;
+mod cluster_guards;
 mod connection;
 mod costs;
 mod crash;
