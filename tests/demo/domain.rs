@@ -133,7 +133,7 @@ pub(crate) fn activated(stage: &mut Stage) -> Result<(), Stop> {
         left.trim().is_empty() || left.contains("No resources"),
         &left,
     )?;
-    stage.expect_asked(&["delete 204"])?;
+    stage.expect_deleted()?;
     stage.expect_kstatus(&[Current, Terminating, NotFound])?;
     stage.show()?;
     stage

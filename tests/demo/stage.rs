@@ -239,17 +239,7 @@ impl Stage {
     /// The vendor must have been asked for exactly this since the last [`show`](Self::show); reads
     /// do not count.
     pub(crate) fn expect_asked(&mut self, expected: &[&str]) -> Result<(), Stop> {
-        let asked: Vec<String> = self
-            .calls()
-            .iter()
-            .filter(|call| !matches!(call.operation(), "get" | "lookup"))
-            .map(|call| {
-                let status = call
-                    .status()
-                    .map_or("closed".to_owned(), |code| code.to_string());
-                format!("{} {status}", call.operation())
-            })
-            .collect();
+        let asked = self.asked();
         let what = match expected {
             [] => "the vendor was asked to change nothing".to_owned(),
             _ => format!(
@@ -258,6 +248,32 @@ impl Stage {
             ),
         };
         self.expect(&what, asked == expected, format!("{asked:?}"))
+    }
+
+    /// The vendor must have been asked to delete the tenant, and for nothing else. Once more is no
+    /// mistake: its callback that the tenant is gone may overtake the finalizer's last write, which
+    /// is then tried from the beginning.
+    pub(crate) fn expect_deleted(&mut self) -> Result<(), Stop> {
+        let asked = self.asked();
+        let again = asked.iter().skip(1).all(|call| call == "delete 404");
+        let so = again && asked.first().is_some_and(|call| call == "delete 204");
+        let what = "the vendor was asked to delete the tenant, and for nothing else";
+        self.expect(what, so, format!("{asked:?}"))
+    }
+
+    /// What the vendor was asked for since the last [`show`](Self::show), and its answers; without
+    /// reads.
+    fn asked(&self) -> Vec<String> {
+        let calls = self.calls().into_iter();
+        calls
+            .filter(|call| !matches!(call.operation(), "get" | "lookup"))
+            .map(|call| {
+                let status = call
+                    .status()
+                    .map_or("closed".to_owned(), |code| code.to_string());
+                format!("{} {status}", call.operation())
+            })
+            .collect()
     }
 
     /// kstatus must have gone this way since the last [`show`](Self::show).
