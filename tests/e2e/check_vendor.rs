@@ -142,6 +142,8 @@ fn the_healthy_vendor_conforms_in_every_mode() {
             _ => "change-partial",
         };
         assert!(of(&report, "pass").contains(&relied), "{mode}: {report:#}");
+        let safe = ["ExternalId", "IdempotencyKey"].contains(&mode);
+        assert_eq!(of(&report, "pass").contains(&"create-at-once"), safe);
     }
 }
 
@@ -216,6 +218,25 @@ fn what_does_not_make_a_create_safe_to_repeat_is_found() {
     let report = finds_and_cleans("IdempotencyKey", "ignored-key", &["idempotency-key"]);
     assert_eq!(report["identity"]["recommended"], "None");
     assert_eq!(report["tenants"]["made"], 3);
+}
+
+#[test]
+fn what_is_safe_to_repeat_only_one_after_the_other_is_found() {
+    for (mode, recommended) in [("ExternalId", "Lookup"), ("IdempotencyKey", "None")] {
+        let report = finds_and_cleans(mode, "racing-creates", &["create-at-once"]);
+        let said = message(&report, "create-at-once");
+        assert!(said.contains("2 tenants: "), "{said}");
+        assert_eq!(report["identity"]["recommended"], recommended, "{mode}");
+    }
+    // Who does not rely on it is told, and no more.
+    let vendor = vendor(&["--defect=racing-creates"]);
+    let (report, code) = report(&yaml(vendor.url(), "Lookup"), &[PATIENCE]);
+    assert_eq!(code, Some(0), "{report:#}");
+    assert!(
+        of(&report, "note").contains(&"create-at-once"),
+        "{report:#}"
+    );
+    assert_eq!(vendor.count("live"), 0);
 }
 
 #[test]

@@ -241,12 +241,31 @@ impl Bench {
         }
     }
 
-    async fn once(&mut self, ask: Ask<'_>) -> Result<Heard, Stop> {
+    /// Makes one create twice at the same time.
+    pub(super) async fn create_twice(&mut self, order: &Order) -> Result<[Heard; 2], Stop> {
+        self.count(2)?;
+        let _slots = [self.budget.enter().await, self.budget.enter().await];
+        let by = Instant::now() + SENT_WITHIN;
+        let create = || self.clients.usual.create(order, by);
+        let (one, other) = tokio::join!(create(), create());
+        for answer in [&one, &other].into_iter().flatten() {
+            self.claim(&order.external_id, &answer.said);
+        }
+        Ok([one, other])
+    }
+
+    /// Counts calls that are about to be made.
+    fn count(&mut self, calls: u32) -> Result<(), Stop> {
         self.may_go_on()?;
-        if !self.cleaning && self.calls >= self.bounds.calls {
+        if !self.cleaning && self.calls + calls > self.bounds.calls {
             return Err(Stop::TooManyCalls);
         }
-        self.calls += 1;
+        self.calls += calls;
+        Ok(())
+    }
+
+    async fn once(&mut self, ask: Ask<'_>) -> Result<Heard, Stop> {
+        self.count(1)?;
         let _slot = self.budget.enter().await;
         let (client, order) = (&self.clients.usual, &self.order);
         let by = Instant::now() + SENT_WITHIN;

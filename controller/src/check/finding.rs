@@ -42,6 +42,8 @@ pub(super) enum Check {
     ExternalId,
     /// The header is honoured.
     IdempotencyKey,
+    /// Whichever of the two holds does so for creates at the same time.
+    CreateAtOnce,
     /// A lookup of a name that nobody has is an empty list.
     LookupEmpty,
     /// A lookup finds a tenant as soon as it is made.
@@ -62,7 +64,7 @@ pub(super) enum Check {
 
 impl Check {
     /// Every check, in the order in which they are reported.
-    pub(super) const ALL: [Self; 26] = [
+    pub(super) const ALL: [Self; 27] = [
         Self::Create,
         Self::Read,
         Self::Limits,
@@ -81,6 +83,7 @@ impl Check {
         Self::FreshReads,
         Self::ExternalId,
         Self::IdempotencyKey,
+        Self::CreateAtOnce,
         Self::LookupEmpty,
         Self::LookupFresh,
         Self::LookupComplete,
@@ -112,6 +115,7 @@ impl Check {
             Self::FreshReads => "fresh-reads",
             Self::ExternalId => "external-id",
             Self::IdempotencyKey => "idempotency-key",
+            Self::CreateAtOnce => "create-at-once",
             Self::LookupEmpty => "lookup-empty",
             Self::LookupFresh => "lookup-fresh",
             Self::LookupComplete => "lookup-complete",
@@ -144,6 +148,7 @@ impl Check {
             | Self::FreshReads => "contract",
             Self::ExternalId
             | Self::IdempotencyKey
+            | Self::CreateAtOnce
             | Self::LookupEmpty
             | Self::LookupFresh
             | Self::LookupComplete

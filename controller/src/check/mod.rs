@@ -4,6 +4,7 @@
 //! tenants under a name that nobody has, touches no others, and deletes them at the end.
 
 mod answers;
+mod at_once;
 mod bench;
 mod change;
 mod contract;
@@ -182,7 +183,8 @@ async fn checks(run: &mut Run, order: &Order) -> Result<(), Stop> {
     contract::switches(run, &id, &order).await?;
     answers::unknown_id(run, &id).await?;
     contract::delete(run, &id).await?;
-    identity::gone(run, &order).await
+    identity::gone(run, &order).await?;
+    at_once::at_once(run, &order).await
 }
 
 /// Deletes whatever is still there; says what could not be.

@@ -4,6 +4,7 @@
 //! around it, or is a rule for faults that nobody takes away.
 
 use crate::{
+    Wait,
     answer::{Answer, EffectKind, Refusal, Trouble},
     call::{Call, Operation},
     config::Identity,
@@ -13,11 +14,12 @@ use crate::{
     store::lock,
     tenant::Object,
 };
-use axum::response::Response;
+use axum::{body::Bytes, response::Response};
 use http::{
     HeaderValue, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeSet, HashMap},
@@ -27,6 +29,8 @@ use std::{
 
 /// How old a stale answer may be.
 const STALE: Duration = Duration::from_secs(2);
+/// How long a create that can be raced takes.
+const RACE: Duration = Duration::from_millis(300);
 
 /// A promise that the vendor breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -35,6 +39,8 @@ pub enum Defect {
     DuplicateCreates,
     /// Idempotency-Key is not looked at.
     IgnoredKey,
+    /// Two creates of one externalId and Idempotency-Key at the same time make two tenants.
+    RacingCreates,
     /// The 409 to a create has no tenant in its body.
     NamelessConflict,
     /// The answer to a create has no body.
@@ -91,6 +97,8 @@ pub(crate) struct Defects {
     all: BTreeSet<Defect>,
     /// What was answered, for those that answer it again.
     answered: Mutex<HashMap<String, (Instant, Answer)>>,
+    /// When the last create of a body was done.
+    created: Mutex<HashMap<Bytes, Timestamp>>,
 }
 
 impl Defects {
@@ -98,6 +106,7 @@ impl Defects {
         Self {
             all: all.iter().copied().collect(),
             answered: Mutex::default(),
+            created: Mutex::default(),
         }
     }
 
@@ -115,6 +124,13 @@ impl Defects {
             fault,
         };
         let mut rules = Vec::new();
+        if self.has(Defect::RacingCreates) {
+            let fault = Fault {
+                delay: Some(Wait(RACE)),
+                ..Fault::default()
+            };
+            rules.push(rule("POST", fault));
+        }
         if self.has(Defect::NamelessCreate) {
             let fault = Fault {
                 empty: true,
@@ -157,7 +173,7 @@ impl Defects {
         if self.has(Defect::IgnoredKey) {
             call.headers.remove(IDEMPOTENCY_KEY);
         }
-        if self.has(Defect::DuplicateCreates) && operation == Operation::Create {
+        if self.makes_another(operation, &call)? {
             desk.identity = Identity::Lookup;
         }
         let mut answer = match work(desk, &call) {
@@ -171,6 +187,16 @@ impl Defects {
         self.answered(operation, &mut answer)?;
         self.remember(operation, &call, &answer);
         Ok(answer)
+    }
+
+    /// Whether a create makes a tenant, whatever there is: a check for those that are there looks at
+    /// none, or looked before another create of the same was done.
+    fn makes_another(&self, operation: Operation, call: &Call) -> Result<bool, Refusal> {
+        if operation != Operation::Create || !self.has(Defect::RacingCreates) {
+            return Ok(operation == Operation::Create && self.has(Defect::DuplicateCreates));
+        }
+        let done = lock(&self.created).insert(call.body()?.clone(), Timestamp::now());
+        Ok(done.is_some_and(|done| call.time < done))
     }
 
     /// What is answered without a look at the desk.

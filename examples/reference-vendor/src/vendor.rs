@@ -235,7 +235,8 @@ impl Vendor {
 
     /// Reserves the idempotency key of a create.
     fn take_key(self: &Arc<Self>, operation: Operation, call: &Call) -> Key {
-        if operation != Operation::Create || self.identity != Identity::IdempotencyKey {
+        let raced = self.defects.has(Defect::RacingCreates);
+        if operation != Operation::Create || self.identity != Identity::IdempotencyKey || raced {
             return Key::None;
         }
         match idempotency_key(call) {
