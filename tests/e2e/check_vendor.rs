@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 use control_plane::terminate;
-use e2e::examples::files;
+use e2e::examples::{documents, files};
 use e2e::{
     Vendor,
     binaries::{self, workspace},
@@ -176,6 +176,36 @@ fn the_healthy_vendor_conforms_in_every_dialect_that_is_shipped() {
                 "{dialect} {check}: {report:#}"
             );
         }
+    }
+}
+
+#[test]
+fn a_dialect_that_is_half_right_is_told_by_the_answer_to_a_create() {
+    for (dialect, yaml) in files("vendors") {
+        let mut documents = documents(&yaml);
+        let token = documents[0]["stringData"]["token"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let vendor = vendor(&[format!("--dialect={dialect}"), format!("--token={token}")]);
+        for document in &mut documents {
+            if document["kind"] == "VendorConnection" {
+                document["spec"]["url"] = vendor.url().into();
+                // Creates are as they should be, and no tenant is found.
+                document["spec"]["dialect"]["get"]["path"] = "/nowhere/{id}".into();
+            }
+        }
+        let documents: Vec<String> = documents.iter().map(Value::to_string).collect();
+        let (report, code) = report(&documents.join("\n---\n"), &["--patience=1s"]);
+        assert_eq!(code, Some(1), "{dialect}: {report:#}");
+        let told = report["dialect"]["recommended"].as_str().unwrap();
+        let expected = match &*dialect {
+            "canonical" => "looks canonical".to_owned(),
+            // Its answers say nothing that others do not.
+            "bare" => continue,
+            other => format!("examples/vendors/{other}.yaml"),
+        };
+        assert!(told.contains(&expected), "{dialect}: {told}");
     }
 }
 
@@ -464,6 +494,10 @@ fn wrong_input_is_told_by_document_field_and_remedy() {
         (
             good.replace("  identity:", "  identty:"),
             &["spec.identty is no field", "identity"],
+        ),
+        (
+            good.replace("  auth: {", "  auth: {basic: {secretRef: {name: acme}}, "),
+            &["spec.auth: set exactly one of bearer, basic, apiKey and oauth2"],
         ),
         (
             good.replace("ExternalId", "Luck"),

@@ -2,29 +2,22 @@
 //! Whatever is wrong with it is said with the file, the document, the field and the remedy.
 
 use std::{
-    collections::BTreeMap,
     io::{self, Read as _},
     sync::Arc,
 };
 
-use fulfillment_crds::{
-    Call, ClusterVendorConnection, LimitValue, Parameter, Scope, Subscription, SubscriptionSpec,
-    TierConfiguration, TierConfigurationSpec, Tiers, VendorConnection, VendorConnectionSpec,
-    cluster_vendor_connection_crd, subscription_crd, tier_configuration_crd, vendor_connection_crd,
-};
-use k8s_openapi::{
-    ByteString,
-    api::core::v1::{ConfigMap, Secret},
-};
+use fulfillment_crds::{Call, LimitValue, Parameter, Scope, Tiers, VendorConnectionSpec};
 use secrecy::SecretString;
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::Value;
 
-use super::{bench::Clients, fields::misfit, parties::Said};
+use super::{
+    bench::Clients,
+    documents::{Documents, documents},
+    parties::Said,
+};
 use crate::{
     config::CheckArgs,
     credentials::{self, Secrets, secret_names},
-    inputs::{self, Inputs},
+    inputs::Inputs,
     lease::Fence,
     link,
     metrics::Meter,
@@ -44,33 +37,6 @@ pub(super) struct Input {
     pub(super) order: Order,
     /// The tiers that are set up first, the highest first.
     pub(super) resellers: Vec<Level>,
-}
-
-/// The documents of a file, by kind.
-#[derive(Default)]
-struct Documents {
-    connections: Vec<(String, VendorConnectionSpec)>,
-    subscriptions: Vec<(String, SubscriptionSpec)>,
-    secrets: Secrets,
-    config_maps: BTreeMap<String, ConfigMap>,
-    tier_configurations: BTreeMap<String, TierConfigurationSpec>,
-    others: Vec<String>,
-}
-
-impl Documents {
-    /// The values of parameters, out of the Secrets and ConfigMaps of the file.
-    fn gather(&self, given: &[Parameter]) -> Result<Inputs, String> {
-        let look = |parameter: &Parameter| {
-            let source = parameter.value_from.as_ref()?;
-            if let Some(key) = &source.secret_key_ref {
-                let secret = self.secrets.get(&key.name).and_then(Option::as_ref);
-                return Some(inputs::secret_key(secret, key));
-            }
-            let key = source.config_map_key_ref.as_ref()?;
-            Some(inputs::config_key(self.config_maps.get(&key.name), key))
-        };
-        inputs::gather(given, look).map_err(|why| format!("{why}: add it to the file"))
-    }
 }
 
 /// Reads the file and the flags.
@@ -134,125 +100,6 @@ fn listed(names: &[String]) -> String {
         [] => "nothing".into(),
         names => names.join(", "),
     }
-}
-
-fn documents(text: &str) -> Result<Documents, String> {
-    let mut documents = Documents::default();
-    for (number, document) in serde_yaml::Deserializer::from_str(text).enumerate() {
-        let at = format!("document {}", number + 1);
-        let value = Value::deserialize(document).map_err(|error| format!("{at}: {error}"))?;
-        if !value.is_null() {
-            sort(&mut documents, &at, value)?;
-        }
-    }
-    Ok(documents)
-}
-
-fn sort(documents: &mut Documents, at: &str, value: Value) -> Result<(), String> {
-    let word = |pointer: &str| {
-        value
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .map(str::to_owned)
-    };
-    let Some(kind) = word("/kind") else {
-        return Err(format!(
-            "{at}: kind is missing: this is no Kubernetes object"
-        ));
-    };
-    let Some(name) = word("/metadata/name") else {
-        return Err(format!("{at} ({kind}): metadata.name is missing"));
-    };
-    let at = format!("{at} ({kind} {name})");
-    let twice = || format!("{at}: there is another {kind} of this name: leave one of them");
-    match kind.as_str() {
-        "VendorConnection" => {
-            let object: VendorConnection = decode(&at, value, &vendor_connection_crd())?;
-            let connection = (format!("{kind} {name}"), object.spec);
-            documents.connections.push(connection);
-        }
-        "ClusterVendorConnection" => {
-            let crd = cluster_vendor_connection_crd();
-            let object: ClusterVendorConnection = decode(&at, value, &crd)?;
-            let connection = (format!("{kind} {name}"), object.spec.connection);
-            documents.connections.push(connection);
-        }
-        "Subscription" => {
-            let object: Subscription = decode(&at, value, &subscription_crd())?;
-            documents.subscriptions.push((name, object.spec));
-        }
-        "TierConfiguration" => {
-            let object: TierConfiguration = decode(&at, value, &tier_configuration_crd())?;
-            documents.tier_configurations.insert(name, object.spec);
-        }
-        "Secret" => {
-            let secret = secret(&at, value)?;
-            if documents.secrets.insert(name, Some(secret)).is_some() {
-                return Err(twice());
-            }
-        }
-        "ConfigMap" => {
-            let map = typed(&at, value)?;
-            if documents.config_maps.insert(name, map).is_some() {
-                return Err(twice());
-            }
-        }
-        _ => documents.others.push(format!("{kind} {name}")),
-    }
-    Ok(())
-}
-
-/// An object of ours: by its published schema first, which knows the fields that there are.
-fn decode<T: DeserializeOwned>(
-    at: &str,
-    value: Value,
-    crd: &k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-) -> Result<T, String> {
-    let crd = serde_json::to_value(crd).map_err(|error| error.to_string())?;
-    let schema = crd.pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec");
-    let spec = value.get("spec").cloned().unwrap_or_default();
-    if let Some(why) = schema.and_then(|schema| misfit("spec", &spec, schema)) {
-        return Err(format!("{at}: {why}"));
-    }
-    typed(at, value)
-}
-
-fn typed<T: DeserializeOwned>(at: &str, value: Value) -> Result<T, String> {
-    serde_path_to_error::deserialize(value)
-        .map_err(|error| format!("{at}: {}: {}", error.path(), error.inner()))
-}
-
-/// A Secret, with its stringData as the API server would have it. No error repeats a value.
-fn secret(at: &str, mut value: Value) -> Result<Secret, String> {
-    for (part, remedy) in [
-        ("stringData", "must be text: put it in quotes"),
-        ("data", "must be base64: or put it as it is into stringData"),
-    ] {
-        let entries = value.get(part).and_then(Value::as_object);
-        for (key, value) in entries.into_iter().flatten() {
-            let text = value.as_str();
-            let fits = match part {
-                "data" => text.is_some_and(|t| data_encoding::BASE64.decode(t.as_bytes()).is_ok()),
-                _ => text.is_some(),
-            };
-            if !fits {
-                return Err(format!("{at}: {part}.{key} {remedy}"));
-            }
-        }
-    }
-    let plain = value.get_mut("stringData").map(Value::take);
-    let mut secret: Secret = serde_json::from_value(value)
-        .map_err(|_| format!("{at}: this is no Secret: it has data or stringData, by key"))?;
-    let plain: BTreeMap<String, String> = match plain {
-        None | Some(Value::Null) => BTreeMap::new(),
-        Some(plain) => serde_json::from_value(plain)
-            .map_err(|_| format!("{at}: stringData must have a text for each key"))?,
-    };
-    let data = secret.data.get_or_insert_default();
-    for (key, text) in plain {
-        data.insert(key, ByteString(text.into_bytes()));
-    }
-    Ok(secret)
 }
 
 /// The order that the Subscription and the flags describe.

@@ -9,6 +9,7 @@ mod bench;
 mod change;
 mod contract;
 mod create;
+mod documents;
 mod fields;
 mod finding;
 mod identity;
@@ -17,6 +18,7 @@ mod order;
 mod output;
 mod parties;
 mod recommend;
+mod rules;
 mod stand;
 
 use std::{

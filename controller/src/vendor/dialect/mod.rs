@@ -19,6 +19,7 @@ use answer::{Reader, Refusals};
 use call::Call;
 pub use call::{Ask, Written};
 use paths::Paths;
+pub(crate) use value::to_cel;
 
 /// Every call there is.
 const OPERATIONS: [Operation; 8] = [

@@ -28,7 +28,7 @@ impl Names {
     pub(super) fn new<const N: usize>(known: [(&'static str, &Value); N]) -> Self {
         let known = known.map(|(name, value)| {
             let mut left = VALUES;
-            let value = to_cel(value, &mut left);
+            let value = convert(value, &mut left);
             let size = VALUES - left;
             (name, value.map(|value| Known { value, size }))
         });
@@ -53,7 +53,12 @@ pub(super) fn given(value: &Cel) -> Option<Value> {
     to_json(value, &mut left)
 }
 
-fn to_cel(value: &Value, left: &mut usize) -> Option<Cel> {
+/// A value that expressions can look at; `None` where it is too large for that.
+pub(crate) fn to_cel(value: &Value) -> Option<Cel> {
+    convert(value, &mut VALUES.clone())
+}
+
+fn convert(value: &Value, left: &mut usize) -> Option<Cel> {
     *left = left.checked_sub(1)?;
     Some(match value {
         Value::Null => Cel::Null,
@@ -65,13 +70,13 @@ fn to_cel(value: &Value, left: &mut usize) -> Option<Cel> {
         },
         Value::String(text) => Cel::String(Arc::new(text.clone())),
         Value::Array(list) => {
-            let list: Option<Vec<Cel>> = list.iter().map(|v| to_cel(v, left)).collect();
+            let list: Option<Vec<Cel>> = list.iter().map(|v| convert(v, left)).collect();
             Cel::List(Arc::new(list?))
         }
         Value::Object(object) => {
             let map: Option<HashMap<Key, Cel>> = object
                 .iter()
-                .map(|(key, v)| Some((Key::String(Arc::new(key.clone())), to_cel(v, left)?)))
+                .map(|(key, v)| Some((Key::String(Arc::new(key.clone())), convert(v, left)?)))
                 .collect();
             Cel::Map(CelMap {
                 map: Arc::new(map?),
