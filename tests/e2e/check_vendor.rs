@@ -181,7 +181,11 @@ fn the_healthy_vendor_conforms_in_every_dialect_that_is_shipped() {
 
 #[test]
 fn a_dialect_that_is_half_right_is_told_by_the_answer_to_a_create() {
-    for (dialect, yaml) in files("vendors") {
+    // Answers of the bare one say nothing that others do not.
+    let told_apart = files("vendors")
+        .into_iter()
+        .filter(|(name, _)| name != "bare");
+    for (dialect, yaml) in told_apart {
         let mut documents = documents(&yaml);
         let token = documents[0]["stringData"]["token"]
             .as_str()
@@ -196,13 +200,14 @@ fn a_dialect_that_is_half_right_is_told_by_the_answer_to_a_create() {
             }
         }
         let documents: Vec<String> = documents.iter().map(Value::to_string).collect();
-        let (report, code) = report(&documents.join("\n---\n"), &["--patience=1s"]);
+        let (report, code) = report(
+            &documents.join("\n---\n"),
+            &["--patience=1s", "--decision=2s"],
+        );
         assert_eq!(code, Some(1), "{dialect}: {report:#}");
         let told = report["dialect"]["recommended"].as_str().unwrap();
         let expected = match &*dialect {
             "canonical" => "looks canonical".to_owned(),
-            // Its answers say nothing that others do not.
-            "bare" => continue,
             other => format!("examples/vendors/{other}.yaml"),
         };
         assert!(told.contains(&expected), "{dialect}: {told}");
@@ -517,7 +522,7 @@ fn wrong_input_is_told_by_document_field_and_remedy() {
         ),
         (
             good.replace("https://vendor.example", "ftp://vendor.example"),
-            &["url ftp://vendor.example is neither https nor http"],
+            &["spec.url: url is an http or https URL without user"],
         ),
         (
             good.replace("kind: VendorConnection\n", "kind: VendorConection\n"),
