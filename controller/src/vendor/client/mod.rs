@@ -1,28 +1,26 @@
 //! The HTTP client of one connection: one call, one answer, no redirects, no retries, bounded in
 //! time and size. What an answer means is decided here, by table; what to do about it is not.
 
-use std::time::Duration;
+mod answer;
+mod settings;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
 use tokio::time::Instant;
-use url::{Host, Url};
+use url::Url;
 
 use crate::{lease::Fence, metrics::Meter};
 
 use super::{
-    Answer, Class, Credentials, Effect, FulfillmentStatus, Operation, Order, Said, Tenant,
-    VendorError,
+    Answer, Class, Effect, FulfillmentStatus, Operation, Order, Said, VendorError,
     auth::{Auth, Shown},
-    certificate::ClientCertificate,
     dialect::{Ask, Dialect},
-    error::classify,
-    guard::{AddressPolicy, GuardedResolver},
     record::Record,
     text::Secrets,
-    transfer::{Raw, content_type, exchange, garbage, local, retry_after},
+    transfer::{Raw, exchange, garbage, local, retry_after},
     wire,
 };
+pub use settings::{Settings, Unusable, checked_url};
 
 /// What a vendor says with an answer that it gave to the same key before.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -30,47 +28,6 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const VENDOR: &str = "the vendor";
 /// By which a repeated create is known.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
-
-/// What a client is made of.
-#[derive(Debug)]
-pub struct Settings {
-    /// The base URL.
-    pub url: String,
-    /// How to authenticate.
-    pub credentials: Credentials,
-    /// Certificates in PEM to trust instead of the public ones.
-    pub ca: Option<Vec<u8>>,
-    /// What to show to a vendor who asks for a certificate.
-    pub certificate: Option<ClientCertificate>,
-    /// For the connection.
-    pub connect_timeout: Duration,
-    /// For the whole call.
-    pub request_timeout: Duration,
-    /// Which addresses the vendor may have.
-    pub addresses: AddressPolicy,
-    /// Send each create on a connection of its own: where it cannot be repeated, a reused
-    /// connection that the vendor closes meanwhile would leave its outcome unknown.
-    pub fresh_creates: bool,
-    /// What the vendor's API says in other words than the canonical one.
-    pub dialect: Option<fulfillment_crds::Dialect>,
-    /// Its products, which may say where in bodies their limits and parameters stand.
-    pub products: Vec<fulfillment_crds::Product>,
-    /// Whether this process may act: asked right before each call is sent.
-    pub fence: Fence,
-    /// Counts the calls.
-    pub meter: Meter,
-}
-
-/// Why a connection's settings cannot be used. The message names the field and the remedy.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Unusable(String);
-
-impl Unusable {
-    pub(super) fn new(why: &str) -> Self {
-        Self(why.into())
-    }
-}
 
 /// The HTTP client of one connection.
 #[derive(Debug)]
@@ -86,65 +43,6 @@ pub struct VendorClient {
 }
 
 impl VendorClient {
-    /// Makes the client of a connection.
-    ///
-    /// # Errors
-    ///
-    /// Where a setting cannot be used; the message names the field of the connection.
-    pub fn new(settings: &Settings) -> Result<Self, Unusable> {
-        let base = checked_url("url", &settings.url, &settings.addresses)?;
-        let is_https = match &settings.credentials {
-            Credentials::OAuth2(grant) if grant.url.scheme() == "https" => true,
-            Credentials::None
-            | Credentials::Bearer(_)
-            | Credentials::Basic(..)
-            | Credentials::Header(..)
-            | Credentials::OAuth2(_) => base.scheme() == "https",
-        };
-        let roots = roots(is_https, settings.ca.as_deref())?;
-        let build = |fresh: bool| {
-            let mut builder = reqwest::Client::builder()
-                .user_agent(concat!("fulfillment-operator/", env!("CARGO_PKG_VERSION")))
-                .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never())
-                .no_proxy()
-                .http1_only()
-                .connect_timeout(settings.connect_timeout)
-                .timeout(settings.request_timeout)
-                .dns_resolver(GuardedResolver(settings.addresses.clone()))
-                .https_only(!settings.addresses.insecure);
-            if fresh {
-                builder = builder.pool_max_idle_per_host(0);
-            }
-            if let Some(certificate) = &settings.certificate {
-                builder = builder.identity(certificate.identity()?);
-            }
-            builder.tls_certs_only(roots.clone()).build()
-        };
-        let build = |fresh: bool| {
-            build(fresh)
-                .map_err(|e| Unusable(format!("the connection cannot be used: {}", chain(&e))))
-        };
-        let http = build(false)?;
-        let auth = Auth::new(&settings.credentials, &http, &settings.meter)?;
-        let creates = if settings.fresh_creates {
-            build(true)?
-        } else {
-            http.clone()
-        };
-        Ok(Self {
-            base,
-            http,
-            creates,
-            auth,
-            dialect: Dialect::new(settings.dialect.as_ref(), &settings.products)
-                .map_err(Unusable)?,
-            fence: settings.fence.clone(),
-            meter: settings.meter.clone(),
-            record: None,
-        })
-    }
-
     /// The same client, which keeps what it is answered.
     pub fn recorded(self, record: Record) -> Self {
         Self {
@@ -407,112 +305,6 @@ impl VendorClient {
         }
         Ok(raw)
     }
-
-    /// What an answer means, for every operation but the conflict of a create.
-    fn interpret(
-        &self,
-        ask: &Ask<'_>,
-        raw: &Raw,
-        secrets: &Secrets,
-    ) -> Result<Answer, VendorError> {
-        let retry_after = retry_after(&raw.headers);
-        let answer = |said| {
-            Ok(Answer {
-                said,
-                retry_after,
-                replayed: false,
-            })
-        };
-        match raw.status.as_u16() {
-            404 | 410 if !ask.id.is_empty() => answer(Said::Absent),
-            202 => answer(Said::Accepted(
-                self.body_tenant(ask, raw, secrets)?.map(Box::new),
-            )),
-            200..=299 => answer(match self.body_tenant(ask, raw, secrets)? {
-                Some(tenant) => Said::Tenant(Box::new(tenant)),
-                None => Said::Done,
-            }),
-            status => Err(self.refusal(status, raw, secrets)),
-        }
-    }
-
-    /// What an answer that is no success says.
-    fn refusal(&self, status: u16, raw: &Raw, secrets: &Secrets) -> VendorError {
-        let (mut class, mut effect) = classify(status);
-        let (code, said, parameters) = match self.dialect.refusal(status, &raw.body) {
-            Some((error, busy)) => {
-                if busy {
-                    (class, effect) = (Class::Busy, Effect::None);
-                }
-                wire::error_in(&error, secrets)
-            }
-            None => wire::error(&raw.body, content_type(raw), secrets),
-        };
-        let hint = if raw.status.is_redirection() {
-            "; redirects are not followed"
-        } else {
-            ""
-        };
-        let said = if said.is_empty() || raw.body.is_empty() {
-            String::new()
-        } else {
-            format!(": {said}")
-        };
-        VendorError {
-            class,
-            effect,
-            retry_after: retry_after(&raw.headers),
-            status: Some(status),
-            code,
-            message: format!("the vendor answered {}{said}{hint}", raw.status),
-            parameters,
-        }
-    }
-
-    /// The tenant in a successful answer; `None` for an empty body.
-    fn body_tenant(
-        &self,
-        ask: &Ask<'_>,
-        raw: &Raw,
-        secrets: &Secrets,
-    ) -> Result<Option<Tenant>, VendorError> {
-        if raw.body.trim_ascii().is_empty() {
-            return Ok(None);
-        }
-        let mut tenant = self.tenant(ask, raw, secrets).map_err(|why| {
-            let kind = content_type(raw);
-            let why = if kind.contains("html") {
-                "an HTML page".to_owned()
-            } else {
-                why
-            };
-            garbage(
-                raw.status,
-                format!("the vendor answered {} with {why}", raw.status),
-            )
-        })?;
-        match ask.id {
-            "" if tenant.id.is_empty() => return Ok(None),
-            "" => {}
-            known if tenant.id.is_empty() => known.clone_into(&mut tenant.id),
-            known if tenant.id != known => {
-                return Err(garbage(
-                    raw.status,
-                    "the vendor answered with another tenant".into(),
-                ));
-            }
-            _ => {}
-        }
-        Ok(Some(tenant))
-    }
-
-    fn tenant(&self, ask: &Ask<'_>, raw: &Raw, secrets: &Secrets) -> Result<Tenant, String> {
-        let product = &ask.order.product;
-        match self.dialect.tenant(ask.operation, product, &raw.body) {
-            Some(mapped) => mapped.and_then(|value| wire::mapped_tenant(value, secrets)),
-            None => wire::tenant(&raw.body, secrets),
-        }
-    }
 }
 
 /// What is asked about a tenant, or of the vendor where there is no id.
@@ -526,73 +318,4 @@ fn ask<'a>(operation: Operation, id: &'a str, order: &'a Order) -> Ask<'a> {
         inputs: false,
         current: None,
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text = format!("{text}: {source}");
-        cause = source.source();
-    }
-    text
-}
-
-/// The authorities to trust: the connection's own, or the public ones. Those are built in, as the
-/// operator's image holds nothing but the operator.
-fn roots(is_https: bool, bundle: Option<&[u8]>) -> Result<Vec<reqwest::Certificate>, Unusable> {
-    let Some(bundle) = bundle else {
-        let public = webpki_root_certs::TLS_SERVER_ROOT_CERTS
-            .iter()
-            .filter(|_| is_https);
-        return Ok(public
-            .filter_map(|der| reqwest::Certificate::from_der(der).ok())
-            .collect());
-    };
-    let roots = reqwest::Certificate::from_pem_bundle(bundle)
-        .map_err(|e| Unusable(format!("tls.caBundle is not PEM: {e}")))?;
-    if roots.is_empty() {
-        return Err(Unusable("tls.caBundle holds no certificate".into()));
-    }
-    Ok(roots)
-}
-
-/// A URL that may be called; `field` is the connection's, for the message.
-///
-/// # Errors
-///
-/// Says what is wrong with it.
-pub fn checked_url(field: &str, text: &str, addresses: &AddressPolicy) -> Result<Url, Unusable> {
-    let url = Url::parse(text).map_err(|e| Unusable(format!("{field} {text} is no URL: {e}")))?;
-    match url.scheme() {
-        "https" => {}
-        "http" if addresses.insecure => {}
-        "http" => {
-            return Err(Unusable(format!(
-                "{field} {text} is plain http: use https, or start the operator with --allow-insecure-vendor-urls for development"
-            )));
-        }
-        _ => {
-            return Err(Unusable(format!(
-                "{field} {text} is neither https nor http"
-            )));
-        }
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(Unusable(format!(
-            "{field} holds a user or password: put them into auth"
-        )));
-    }
-    let literal = match url.host() {
-        Some(Host::Ipv4(address)) => Some(address.into()),
-        Some(Host::Ipv6(address)) => Some(address.into()),
-        Some(Host::Domain(_)) => None,
-        None => return Err(Unusable(format!("{field} {text} names no host"))),
-    };
-    if let Some(address) = literal {
-        addresses
-            .check(address)
-            .map_err(|e| Unusable(format!("{field}: {e}")))?;
-    }
-    Ok(url)
 }

@@ -1,0 +1,64 @@
+//! The client of a connection, out of its spec and its Secrets.
+
+use std::sync::Arc;
+
+use fulfillment_crds::{IdentityMode, VendorConnectionSpec};
+
+use crate::{
+    controller::Context,
+    credentials::Keys,
+    kinds::Connection,
+    lease::Fence,
+    metrics::Meter,
+    vendor::{VendorClient, client::Settings, guard::AddressPolicy},
+};
+
+pub(super) fn client(
+    ctx: &Context,
+    connection: &Connection,
+    keys: Keys,
+) -> Result<(Arc<VendorClient>, String), String> {
+    let spec = connection.spec();
+    let hash = ctx.key.inputs_hash(&keys.parts).unwrap_or_default();
+    let addresses = ctx.settings.addresses.clone();
+    let meter = Meter::new(Arc::clone(&ctx.metrics), connection.key().label());
+    let settings = settings(spec, keys, addresses, ctx.gate.fence(), meter);
+    let client = VendorClient::new(&settings).map_err(|why| why.to_string())?;
+    Ok((Arc::new(client), hash))
+}
+
+/// What the client of a connection is made of.
+pub fn settings(
+    spec: &VendorConnectionSpec,
+    keys: Keys,
+    addresses: AddressPolicy,
+    fence: Fence,
+    meter: Meter,
+) -> Settings {
+    let bundle = spec.tls.as_ref().and_then(|tls| tls.ca_bundle.as_deref());
+    Settings {
+        url: spec.url.clone(),
+        credentials: keys.credentials,
+        ca: bundle.map(pem),
+        certificate: keys.certificate,
+        connect_timeout: spec.timeouts.connect.into(),
+        request_timeout: spec.timeouts.request.into(),
+        addresses,
+        fresh_creates: spec.identity.mode == IdentityMode::None,
+        dialect: spec.dialect.clone(),
+        products: spec.products.clone(),
+        fence,
+        meter,
+    }
+}
+
+/// PEM as it is, or in base64 as Kubernetes writes bytes.
+fn pem(bundle: &str) -> Vec<u8> {
+    if bundle.contains("-----BEGIN") {
+        return bundle.as_bytes().to_vec();
+    }
+    let compact: String = bundle.split_whitespace().collect();
+    data_encoding::BASE64
+        .decode(compact.as_bytes())
+        .unwrap_or_else(|_| bundle.as_bytes().to_vec())
+}

@@ -1,0 +1,63 @@
+//! A product's rules: what an order lacks before any vendor hears of it, and what becomes of the
+//! parameters a vendor gives. Pure.
+
+mod activation;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use fulfillment_crds::{ParameterDefinition, ParameterType, Phase, Product, Scope};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::{form, inputs::Inputs, vendor::Tenant};
+pub use activation::activation;
+pub use rules::errors;
+
+/// Fills in the defaults of what the Subscription leaves out, and says which values have parts.
+pub fn complete(product: &Product, scope: Scope, inputs: &mut Inputs) {
+    for rule in ordering(product, scope) {
+        if let Some(default) = &rule.default
+            && !inputs.values.contains_key(&rule.name)
+        {
+            inputs
+                .values
+                .insert(rule.name.clone(), SecretString::from(default.as_str()));
+        }
+        let parts = match rule.type_ {
+            ParameterType::Object | ParameterType::Address | ParameterType::Phone => true,
+            ParameterType::Text
+            | ParameterType::Dropdown
+            | ParameterType::Password
+            | ParameterType::Email
+            | ParameterType::Checkbox
+            | ParameterType::Subdomain
+            | ParameterType::Domain
+            | ParameterType::Url
+            | ParameterType::Choice => false,
+        };
+        let value = inputs.values.get(&rule.name);
+        if parts && value.is_some_and(|value| form::parts(value.expose_secret()).is_some()) {
+            inputs.structured.insert(rule.name.clone());
+        }
+    }
+}
+
+/// Moves what the product calls sensitive out of sight, and drops what it hides.
+pub fn sort(product: &Product, tenant: &mut Tenant) {
+    for rule in &product.parameters {
+        if rule.sensitive {
+            if let Some(value) = tenant.parameters.remove(&rule.name) {
+                tenant
+                    .sensitive
+                    .insert(rule.name.clone(), SecretString::from(value));
+            }
+        } else if rule.hidden {
+            tenant.parameters.remove(&rule.name);
+        }
+    }
+}
+
+fn ordering(product: &Product, scope: Scope) -> impl Iterator<Item = &ParameterDefinition> {
+    let rules = product.parameters.iter();
+    rules.filter(move |rule| rule.phase == Phase::Ordering && rule.scope == scope)
+}

@@ -1,0 +1,213 @@
+use super::*;
+use fulfillment_crds::{Limits, Parameter, SubscriptionStatus};
+use serde_json::{Value, json};
+
+fn product(definition: &Value) -> Product {
+    let mut whole = json!({"name": "mail-pro"});
+    whole
+        .as_object_mut()
+        .unwrap()
+        .extend(definition.as_object().unwrap().clone());
+    serde_json::from_value(whole).unwrap()
+}
+
+/// What is wrong with an order of these limits and parameters, as `name message`.
+fn wrong(product: &Product, limits: Value, given: Value) -> Vec<String> {
+    let limits: Limits = serde_json::from_value(limits).unwrap();
+    let given: Vec<Parameter> = serde_json::from_value(given).unwrap();
+    let mut inputs = Inputs::default();
+    for parameter in &given {
+        if let Some(parts) = &parameter.structured_value {
+            inputs.structured.insert(parameter.name.clone());
+            let text = SecretString::from(json!(parts).to_string());
+            inputs.values.insert(parameter.name.clone(), text);
+        } else {
+            let text = parameter
+                .value
+                .clone()
+                .unwrap_or_else(|| "from elsewhere".into());
+            inputs.values.insert(parameter.name.clone(), text.into());
+        }
+    }
+    complete(product, Scope::Subscription, &mut inputs);
+    let holder =
+        |_: &str, value: &str| (value == "taken").then(|| "Subscription team-a/older".to_owned());
+    let errors = errors(
+        product,
+        Scope::Subscription,
+        &limits,
+        &given,
+        &inputs,
+        holder,
+    );
+    let errors = errors.into_iter();
+    errors
+        .map(|e| format!("{} {}", e.name, e.message))
+        .collect()
+}
+
+#[test]
+fn limits_keep_their_bounds() {
+    let p = product(&json!({"limits": [
+        {"name": "seats", "unit": "seats", "minimum": 1, "maximum": 500, "required": true},
+        {"name": "storage", "precision": 1, "unlimited": true},
+    ]}));
+    let of = |limits: Value| wrong(&p, limits, json!([]));
+    assert!(of(json!({"seats": 50, "storage": "1.5"})).is_empty());
+    assert!(of(json!({"seats": 500, "storage": "unlimited"})).is_empty());
+    assert_eq!(of(json!({})), ["limits.seats is required"]);
+    assert_eq!(
+        of(json!({"seats": 0})),
+        ["limits.seats must be at least 1 seats"]
+    );
+    assert_eq!(
+        of(json!({"seats": 501})),
+        ["limits.seats must be at most 500 seats"]
+    );
+    assert_eq!(
+        of(json!({"seats": "1.5"})),
+        ["limits.seats must be a whole number"]
+    );
+    assert_eq!(
+        of(json!({"seats": "unlimited"})),
+        ["limits.seats cannot be unlimited"]
+    );
+    assert_eq!(
+        of(json!({"seats": 5, "storage": "1.25"})),
+        ["limits.storage may have 1 decimals at most"]
+    );
+    assert_eq!(
+        of(json!({"seats": 5, "boxes": 1})),
+        ["limits.boxes is no limit of product mail-pro, which takes seats, storage"]
+    );
+}
+
+#[test]
+fn every_type_says_what_it_wants_and_never_what_it_got() {
+    for (type_, good, bad, why) in [
+        ("text", "anything", "", "is required"),
+        ("dropdown", "eu", "canary", "must be one of eu, us"),
+        ("choice", "us", "canary", "must be one of eu, us"),
+        (
+            "email",
+            "it@contoso.example",
+            "canary",
+            "is not an e-mail address",
+        ),
+        (
+            "checkbox",
+            "true",
+            "canary",
+            "must be \"true\" or \"false\"",
+        ),
+        (
+            "subdomain",
+            "contoso",
+            "canary.x",
+            "is not one label of a domain name",
+        ),
+        (
+            "domain",
+            "contoso.example",
+            "canary",
+            "is not a domain name",
+        ),
+        (
+            "phone",
+            "+1 201 555 0123",
+            "canary",
+            "is not a phone number",
+        ),
+        ("address", "", "canary", "is not an address"),
+        ("object", r#"{"a": 1}"#, "canary", "is not a JSON object"),
+        (
+            "url",
+            "https://contoso.example",
+            "canary",
+            "is not an http or https URL",
+        ),
+    ] {
+        let p = product(&json!({"parameters": [{
+            "name": "p", "type": type_, "required": true, "hint": "see the manual",
+            "choices": [{"value": "eu"}, {"value": "us"}],
+        }]}));
+        if !good.is_empty() {
+            let given = json!([{"name": "p", "value": good}]);
+            assert_eq!(wrong(&p, json!({}), given), [""; 0], "{type_}");
+        }
+        let said = wrong(&p, json!({}), json!([{"name": "p", "value": bad}]));
+        assert_eq!(said.len(), 1, "{type_}");
+        assert!(said[0].starts_with(&format!("p {why}")), "{said:?}");
+        assert!(said[0].ends_with("see the manual") && !said[0].contains("canary"));
+    }
+}
+
+#[test]
+fn what_has_parts_is_checked_by_part() {
+    let p = product(&json!({"parameters": [
+        {"name": "to", "type": "address"}, {"name": "call", "type": "phone"},
+    ]}));
+    let good = json!([
+        {"name": "to", "structuredValue": {"address_line1": "1 Main St", "city": "Ely", "country": "GB"}},
+        {"name": "call", "structuredValue": {"country_code": "+44", "phone_number": "1353 662062"}},
+    ]);
+    assert_eq!(wrong(&p, json!({}), good), [""; 0]);
+    let bad = json!([
+        {"name": "to", "structuredValue": {"city": "Ely", "country": "GB"}},
+        {"name": "call", "structuredValue": {"country_code": "+44"}},
+    ]);
+    assert_eq!(
+        wrong(&p, json!({}), bad),
+        [
+            "to address_line1 is required",
+            "call phone_number is required"
+        ]
+    );
+}
+
+#[test]
+fn who_fills_what_in_is_kept_apart() {
+    let p = product(&json!({"parameters": [
+        {"name": "link", "phase": "fulfillment", "required": true},
+        {"name": "edition", "readonly": true, "default": "basic", "required": true},
+        {"name": "password", "type": "password", "sensitive": true, "minLength": 8},
+        {"name": "site", "unique": true, "maxLength": 5},
+    ]}));
+    let of = |given: Value| wrong(&p, json!({}), given);
+    assert!(of(json!([])).is_empty());
+    let said = of(json!([
+        {"name": "link", "value": "x"}, {"name": "edition", "value": "x"},
+        {"name": "password", "value": "x"}, {"name": "site", "value": "taken"},
+        {"name": "other", "value": "x"},
+    ]));
+    assert_eq!(
+        said,
+        [
+            "link is given by the vendor: take it out of spec.parameters",
+            "edition cannot be set: take it out of spec.parameters",
+            "password is a secret: give it with valueFrom.secretKeyRef",
+            "site must be unique, and Subscription team-a/older has it",
+            "other is no parameter of product mail-pro, which takes edition, password, site",
+        ]
+    );
+    assert_eq!(
+        of(json!([{"name": "site", "value": "toolong"}])),
+        ["site must have at most 5 characters"]
+    );
+    let secret =
+        json!([{"name": "password", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]);
+    assert!(of(secret).is_empty());
+}
+
+#[test]
+fn a_template_is_filled_in_once() {
+    let status: SubscriptionStatus = serde_json::from_value(json!({
+        "tenantId": "t-1",
+        "parameters": [{"name": "link", "value": "https://v/{tenantId}"}],
+    }))
+    .unwrap();
+    assert_eq!(
+        activation("Go to {link} ({tenantId}){none}. {not a name} { {", &status),
+        "Go to https://v/{tenantId} (t-1). {not a name} { {"
+    );
+}
