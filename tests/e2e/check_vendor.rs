@@ -487,6 +487,21 @@ fn elements(xml: &str) -> usize {
 fn wrong_input_is_told_by_document_field_and_remedy() {
     let good = yaml("https://vendor.example", "ExternalId");
     let secret = "kind: Secret\nmetadata: {name: acme}";
+    let tier = |name: &str, spec: &str| {
+        format!(
+            "---\napiVersion: fulfillment-operator.io/v1alpha1\nkind: TierConfiguration\nmetadata: {{name: {name}}}\n\
+             spec: {{connectionRef: {{name: acme}}, account: {{name: Acme}}, {spec}}}\n"
+        )
+    };
+    let under = |tier2: &str, product: &str| {
+        let tiers =
+            format!("  tiers: {{tier1: {{tierConfigurationRef: {{name: north}}}}{tier2}}}\n");
+        let north = format!("level: 1, product: {product}, parentRef: {{name: top}}");
+        let top = tier("top", "level: 2, product: mail-pro");
+        [&good, &tiers, &tier("north", &north), &top]
+            .map(String::as_str)
+            .concat()
+    };
     for (bad, hints) in [
         (
             good.replace("  url: https://vendor.example\n", ""),
@@ -538,6 +553,14 @@ fn wrong_input_is_told_by_document_field_and_remedy() {
                 .unwrap()
                 .to_owned(),
             &["there is nothing to order", "--product"],
+        ),
+        (
+            under("", "other"),
+            &["TierConfiguration north is of another product, other: name one of mail-pro"],
+        ),
+        (
+            under(", tier2: {name: Other}", "mail-pro"),
+            &["tier1 stands below TierConfiguration top: name that one as tier2"],
         ),
         ("a: [".to_owned(), &["document 1"]),
     ] {

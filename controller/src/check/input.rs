@@ -6,7 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use fulfillment_crds::{Call, LimitValue, Parameter, Scope, Tiers, VendorConnectionSpec};
+use fulfillment_crds::{
+    Call, LimitValue, Parameter, Scope, SubscriptionSpec, VendorConnectionSpec,
+};
 use secrecy::SecretString;
 
 use super::{
@@ -111,7 +113,7 @@ fn order(
 ) -> Result<(Order, Vec<Level>), String> {
     let subscription = match documents.subscriptions.as_slice() {
         [] => None,
-        [one] => Some(one.clone()),
+        [one] => Some(one),
         more => {
             let names: Vec<String> = more.iter().map(|(name, _)| name.clone()).collect();
             return Err(format!(
@@ -123,7 +125,7 @@ fn order(
     };
     let mut order = Order::default();
     let mut at = "the order".to_owned();
-    let (mut given, mut tiers) = (Vec::new(), Tiers::default());
+    let mut given = &Vec::new();
     if let Some((name, subscription)) = subscription {
         at = format!("Subscription {name}");
         let reference = &subscription.connection_ref;
@@ -133,10 +135,9 @@ fn order(
                 "{at}: spec.connectionRef names {named}, and the file holds {connection}: name that"
             ));
         }
-        order.product = subscription.product;
-        order.limits = subscription.limits;
-        given = subscription.parameters;
-        tiers = subscription.tiers;
+        order.product.clone_from(&subscription.product);
+        order.limits.clone_from(&subscription.limits);
+        given = &subscription.parameters;
     }
     if let Some(product) = &args.product {
         order.product.clone_from(product);
@@ -149,23 +150,30 @@ fn order(
     }
     let product = spec.products.iter().find(|p| p.name == order.product);
     let mut inputs = documents
-        .gather(&given)
+        .gather(given)
         .map_err(|why| format!("{at}: {why}"))?;
     if let Some(product) = product {
         let scope = Scope::Subscription;
         product::complete(product, scope, &mut inputs);
         let limits = &order.limits;
-        let errors = product::errors(product, scope, limits, &given, &inputs, |_, _| None);
+        let errors = product::errors(product, scope, limits, given, &inputs, |_, _| None);
         if let Some(error) = errors.first() {
             return Err(format!("{at}: {} {}", error.name, error.message));
         }
     }
-    let said = Said {
-        configurations: &documents.tier_configurations,
-        product,
-        gather: |given: &[Parameter]| documents.gather(given),
-    };
-    let parties = said.parties(&tiers).map_err(|why| format!("{at}: {why}"))?;
+    let parties = subscription.map(|(_, subscription)| {
+        let said = Said {
+            order: &SubscriptionSpec {
+                product: order.product.clone(),
+                ..subscription.clone()
+            },
+            configurations: &documents.tier_configurations,
+            product,
+            gather: |given: &[Parameter]| documents.gather(given),
+        };
+        said.parties().map_err(|why| format!("{at}: {why}"))
+    });
+    let parties = parties.transpose()?.unwrap_or_default();
     let Inputs {
         values,
         structured,

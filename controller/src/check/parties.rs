@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use fulfillment_crds::{Limits, Parameter, Product, Scope, TierConfigurationSpec, Tiers};
+use fulfillment_crds::{
+    Limits, Parameter, Product, Scope, SubscriptionSpec, TierConfigurationSpec,
+};
 use secrecy::SecretString;
 
 use crate::{
     inputs::Inputs,
-    product,
+    product, tier,
     vendor::{Level, Party},
 };
 
@@ -25,6 +27,8 @@ pub(super) struct Parties {
 
 /// What a file says of tiers.
 pub(super) struct Said<'a, G> {
+    /// What is ordered.
+    pub(super) order: &'a SubscriptionSpec,
     /// By name.
     pub(super) configurations: &'a BTreeMap<String, TierConfigurationSpec>,
     /// The product's rules.
@@ -39,7 +43,8 @@ impl<G: Fn(&[Parameter]) -> Result<Inputs, String>> Said<'_, G> {
     /// # Errors
     ///
     /// Names the TierConfiguration that is missing or wrong.
-    pub(super) fn parties(&self, tiers: &Tiers) -> Result<Parties, String> {
+    pub(super) fn parties(&self) -> Result<Parties, String> {
+        let tiers = &self.order.tiers;
         let mut parties = Parties::default();
         if let Some(customer) = &tiers.customer {
             parties.tiers.insert("customer", customer.clone().into());
@@ -58,9 +63,11 @@ impl<G: Fn(&[Parameter]) -> Result<Inputs, String>> Said<'_, G> {
                 }
             }
         }
-        // Who is above tier1 is known from there.
-        if let Some(parent) = parent.filter(|_| tiers.tier2.is_none()) {
-            self.agreed(Level::Tier2, &parent, &mut parties)?;
+        // Who is above tier1 is known from there, and nobody else can be.
+        match (parent, &tiers.tier2) {
+            (Some(parent), None) => drop(self.agreed(Level::Tier2, &parent, &mut parties)?),
+            (Some(parent), Some(tier2)) => tier::fits_above(tier2, &parent)?,
+            (None, _) => {}
         }
         parties.set_up.sort();
         parties.set_up.reverse();
@@ -78,13 +85,7 @@ impl<G: Fn(&[Parameter]) -> Result<Inputs, String>> Said<'_, G> {
         let Some(spec) = self.configurations.get(name) else {
             return Err(wrong("does not exist: add it to the file".into()));
         };
-        if Level::new(spec.level) != level {
-            let level = level.as_str();
-            return Err(wrong(format!(
-                "is of level {} and cannot be {level}",
-                spec.level
-            )));
-        }
+        tier::fits(self.order, level, spec).map_err(wrong)?;
         let mut inputs = (self.gather)(&spec.parameters).map_err(wrong)?;
         if let Some(product) = self.product {
             product::complete(product, Scope::Tier, &mut inputs);

@@ -1,10 +1,10 @@
 //! What an order carries of the tiers above its customer. (client required)
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use fulfillment_crds::{
     ParameterDefinition, Phase, Product, Reason, Scope as ParameterScope, Subscription,
-    TierConfiguration, TierState,
+    SubscriptionSpec, Tier, TierConfiguration, TierConfigurationSpec, TierState,
 };
 use secrecy::SecretString;
 
@@ -76,15 +76,14 @@ pub async fn carried(
             let (level, all) = (Level::Tier2, &mut carried);
             carry(ctx, scope, object, level, &parent, product, all).await?;
         }
-        Some(tier2) if !tier2.names(&parent) => {
-            carried.trouble.get_or_insert(Trouble {
-                reason: Reason::TierConfigurationNotReady,
-                message: format!(
-                    "tier1 stands below TierConfiguration {parent}: name that one as tier2, or leave tier2 out"
-                ),
-            });
+        Some(tier2) => {
+            if let Err(message) = fits_above(tier2, &parent) {
+                carried.trouble.get_or_insert(Trouble {
+                    reason: Reason::TierConfigurationNotReady,
+                    message,
+                });
+            }
         }
-        Some(_) => {}
     }
     Ok(carried)
 }
@@ -101,7 +100,7 @@ async fn carry(
 ) -> Result<Option<String>, KubeError> {
     let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
     let found = match scope.tier(namespace, name) {
-        Some(Ok(tier)) => fitting(object, level, tier),
+        Some(Ok(tier)) => fits(&object.spec, level, &tier.spec).map(|()| tier),
         Some(Err(why)) => Err(format!("cannot be decoded: {why}")),
         None => Err(format!("does not exist in namespace {namespace}")),
     };
@@ -180,13 +179,30 @@ pub(super) fn fingerprint(key: &InstallationKey, party: &Party) -> Option<String
     own.inputs_hash(key)
 }
 
-/// Why a TierConfiguration has no place in this order.
-fn fitting(
-    object: &Subscription,
+/// Whether a tier2 may stand beside a tier1 whose TierConfiguration has this one above it.
+///
+/// # Errors
+///
+/// Says what to change.
+pub fn fits_above(tier2: &Tier, parent: &str) -> Result<(), String> {
+    if tier2.names(parent) {
+        return Ok(());
+    }
+    Err(format!(
+        "tier1 stands below TierConfiguration {parent}: name that one as tier2, or leave tier2 out"
+    ))
+}
+
+/// Whether a TierConfiguration has a place in this order.
+///
+/// # Errors
+///
+/// Says why not.
+pub fn fits(
+    order: &SubscriptionSpec,
     level: Level,
-    tier: Arc<TierConfiguration>,
-) -> Result<Arc<TierConfiguration>, String> {
-    let (spec, order) = (&tier.spec, &object.spec);
+    spec: &TierConfigurationSpec,
+) -> Result<(), String> {
     if spec.connection_ref != order.connection_ref {
         return Err(format!(
             "is of another connection, {}: name one of {}",
@@ -206,7 +222,7 @@ fn fitting(
             level.as_str()
         ));
     }
-    Ok(tier)
+    Ok(())
 }
 
 /// Why nothing new can be bought under a TierConfiguration whose account and parameters are these.

@@ -31,7 +31,7 @@ use crate::{
     passes,
     queues::Queued,
 };
-pub use carried::{Carried, carried};
+pub use carried::{Carried, carried, fits, fits_above};
 pub use child::{made_for, name as child_name, tier_of};
 use decide::{Child, Step, decide};
 pub use news::{News, news};
