@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use cel::{Context, ExecutionError, Program, Value as Cel};
+use cel::{Context, Env, ExecutionError, Value as Cel};
 use fulfillment_crds::Duration;
 use serde_json::Value;
 use url::Url;
@@ -37,11 +37,12 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
 /// Whether a rule holds for a value. `None` where that is not known: it speaks of what was before, or
 /// of more than is looked at.
 fn holds(rule: &str, value: &Value) -> Option<bool> {
-    let program = Program::compile(rule).ok()?;
+    let environment = Arc::new(Env::stdlib());
+    let program = environment.compile(rule).ok()?;
     if program.references().has_variable("oldSelf") {
         return None;
     }
-    let mut context = Context::default();
+    let mut context = Context::with_env(environment);
     context.add_variable_from_value("self", to_cel(value)?);
     context.add_function(DURATION, nanoseconds).ok()?;
     context.add_function(IS_URL, is_url).ok()?;
@@ -53,7 +54,6 @@ fn holds(rule: &str, value: &Value) -> Option<bool> {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "so CEL hands it over")]
 fn nanoseconds(text: Arc<String>) -> Result<i64, ExecutionError> {
     let wrong = |why: &str| ExecutionError::function_error(DURATION, why);
     let duration: Duration = text.parse().map_err(|_| wrong("this is no duration"))?;
@@ -66,7 +66,6 @@ fn nanoseconds(text: Arc<String>) -> Result<i64, ExecutionError> {
     })
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "so CEL hands it over")]
 fn is_url(text: Arc<String>) -> bool {
     Url::parse(&text).is_ok()
 }
@@ -107,7 +106,7 @@ mod tests {
         all(&crds, &mut rules);
         assert!(rules.len() > 40, "{}", rules.len());
         for rule in rules {
-            let program = Program::compile(rule).unwrap();
+            let program = Env::stdlib().compile(rule).unwrap();
             let references = program.references();
             let names = references.variables();
             if names.contains(&"oldSelf") {
