@@ -7,7 +7,7 @@ use crate::{
 };
 use e2e::{
     SOON, World,
-    objects::{message, standing},
+    objects::{message, standing, subscription},
     vendor::operations,
 };
 use serde_json::{Value, json};
@@ -203,4 +203,32 @@ fn what_keeps_a_reseller_without_its_subscription_says_so() {
     world.apply(&tier("north", json!({})));
     active(&world, "north");
     assert_eq!(world.vendor.tenants().len(), 1);
+}
+
+#[test]
+fn what_it_could_not_have_made_is_not_taken_for_its_own() {
+    let world = world();
+    let mut planted: Value = serde_json::from_str(&subscription(
+        "north-tier",
+        json!({"externalId": "claimed"}),
+    ))
+    .unwrap();
+    planted["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": "fulfillment-operator.io/v1alpha1", "kind": "TierConfiguration",
+        "name": "north", "uid": "of-another-life", "controller": true,
+    }]);
+    world.apply(&planted.to_string());
+    world.apply(&tier("north", json!({})));
+    let own = world.until("refused", "Subscription", "north-tier", |own| {
+        message(own, "Ready").contains("take the reference out")
+    });
+    assert_eq!(standing(&own, "Ready"), "False DependencyNotReady");
+    let north = world.until("said", "TierConfiguration", "north", |tier| {
+        message(tier, "Ready").contains("externalId is immutable")
+    });
+    assert_eq!(standing(&north, "Ready"), "False DependencyNotReady");
+    assert!(world.vendor.calls().is_empty());
+    // Without it the reseller makes its own.
+    world.unsubscribe("north-tier");
+    active(&world, "north");
 }

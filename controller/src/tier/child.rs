@@ -63,13 +63,17 @@ pub fn made_for(
         return Ok(None);
     };
     let owner = &owner.name;
-    if tier_of(meta).is_none() {
-        return Err(not_ready(format!(
+    let not_made = || {
+        not_ready(format!(
             "its ownerReference names TierConfiguration {owner}, which did not make it: take the reference out"
-        )));
+        ))
+    };
+    if tier_of(meta).is_none() {
+        return Err(not_made());
     }
     match scope.tier(meta.namespace.as_deref().unwrap_or_default(), owner) {
-        Some(Ok(tier)) => Ok(Some(tier)),
+        Some(Ok(tier)) if can_be_as(subscription, &tier) => Ok(Some(tier)),
+        Some(Ok(_)) => Err(not_made()),
         Some(Err(why)) => Err(not_ready(format!(
             "TierConfiguration {owner}, whose own tenant it is for, cannot be decoded: {why}"
         ))),
@@ -77,6 +81,14 @@ pub fn made_for(
             "TierConfiguration {owner}, whose own tenant it is for, is not there: apply TierConfiguration {owner} again, or delete this Subscription, or take its ownerReference out to keep it without that one"
         ))),
     }
+}
+
+/// Whether what cannot be changed of a Subscription is what this TierConfiguration makes it with.
+fn can_be_as(subscription: &Subscription, tier: &TierConfiguration) -> bool {
+    let (is, wanted) = (&subscription.spec, &tier.spec);
+    is.connection_ref == wanted.connection_ref
+        && is.product == wanted.product
+        && is.external_id.is_none()
 }
 
 /// Whether a Subscription was made for this TierConfiguration, or for one of its name before.
