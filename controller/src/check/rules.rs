@@ -54,6 +54,7 @@ fn holds(rule: &str, value: &Value) -> Option<bool> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "so CEL hands it over")]
 fn nanoseconds(text: Arc<String>) -> Result<i64, ExecutionError> {
     let wrong = |why: &str| ExecutionError::function_error(DURATION, why);
     let duration: Duration = text.parse().map_err(|_| wrong("this is no duration"))?;
@@ -66,6 +67,7 @@ fn nanoseconds(text: Arc<String>) -> Result<i64, ExecutionError> {
     })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "so CEL hands it over")]
 fn is_url(text: Arc<String>) -> bool {
     Url::parse(&text).is_ok()
 }
