@@ -194,7 +194,7 @@ fn guarded_pass(
     );
     let pass = async move {
         let began = Instant::now();
-        let result = caught(pass(&object, &ctx, &scope)).await;
+        let result = caught(pass(Arc::clone(&object), Arc::clone(&ctx), scope)).await;
         let outcome = match &result {
             Ok((rest, _)) => outcome(*rest),
             Err(PassError::Kube(KubeError::Conflict)) => "conflict",
@@ -212,14 +212,14 @@ fn guarded_pass(
 }
 
 async fn pass(
-    object: &Arc<Guarded<Subscription>>,
-    ctx: &Arc<Context>,
-    scope: &Arc<Scope>,
+    object: Arc<Guarded<Subscription>>,
+    ctx: Arc<Context>,
+    scope: Arc<Scope>,
 ) -> Result<(Rest, Duration), KubeError> {
     match &object.0 {
         Ok(subscription) => {
             let newest = ctx.pace.newest(subscription);
-            reconcile(ctx, scope, newest).await
+            reconcile(&ctx, &scope, newest).await
         }
         Err(invalid) => {
             ctx.cluster

@@ -1,7 +1,7 @@
 //! What is around every pass: the queue it is taken from, and a net under it. One object whose pass
 //! fails or panics stops no other.
 
-use std::{any::Any, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{any::Any, future::Future, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt};
 use kube::{
@@ -11,7 +11,8 @@ use kube::{
         reflector::Store,
     },
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
+use tracing::Instrument;
 
 use crate::{
     controller::Context,
@@ -77,11 +78,20 @@ fn come_back<K: Decode>(
     Err(error)
 }
 
-/// Runs a pass; a panic in it is an error like others.
-pub async fn caught<T>(pass: impl Future<Output = Result<T, KubeError>>) -> Result<T, PassError> {
-    match AssertUnwindSafe(pass).catch_unwind().await {
-        Ok(result) => result.map_err(PassError::from),
-        Err(panic) => Err(PassError::Panic(panic_text(panic.as_ref()))),
+/// Runs a pass as a task of its own, which ends with the one that waits for it; a panic in it is an
+/// error like others. Polled by the applier, each of thousands that wait would be asked at every turn.
+pub async fn caught<T: Send + 'static>(
+    pass: impl Future<Output = Result<T, KubeError>> + Send + 'static,
+) -> Result<T, PassError> {
+    let mut task = JoinSet::new();
+    task.spawn(pass.in_current_span());
+    match task.join_next().await {
+        Some(Ok(result)) => result.map_err(PassError::from),
+        Some(Err(error)) => Err(PassError::Panic(match error.try_into_panic() {
+            Ok(panic) => panic_text(panic.as_ref()),
+            Err(error) => error.to_string(),
+        })),
+        None => Err(PassError::Panic(String::new())),
     }
 }
 
@@ -107,4 +117,38 @@ where
     .take_until(async move {
         let _ = stopping.wait_for(|stop| *stop).await;
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_of_its_pass() {
+        let passes = [0, 1, 2].map(|n| {
+            caught(async move {
+                assert!(n != 1, "not {n}");
+                Ok(n)
+            })
+        });
+        let [before, panicked, after] = futures::future::join_all(passes).await.try_into().unwrap();
+        assert!(matches!((before, after), (Ok(0), Ok(2))));
+        let said = panicked.unwrap_err().to_string();
+        assert_eq!(said, "the pass panicked: not 1");
+    }
+
+    #[tokio::test]
+    async fn a_pass_ends_with_the_one_that_waits_for_it() {
+        let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+        let pass = caught(async move {
+            let _held = sender;
+            std::future::pending::<Result<(), KubeError>>().await
+        });
+        assert!(
+            tokio::time::timeout(Duration::from_millis(10), pass)
+                .await
+                .is_err()
+        );
+        assert!(receiver.await.is_err(), "dropped with its task");
+    }
 }
