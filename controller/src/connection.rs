@@ -56,8 +56,14 @@ pub async fn passes<K>(
     passes::run(ctx, store, receiver, move |object: Arc<Guarded<K>>| {
         let (ctx, scope, last) = (Arc::clone(&ctx_of_pass), Arc::clone(&scope), last.clone());
         async move {
-            let Ok(connection) = &object.0 else {
-                return Ok(IDLE);
+            let connection = match &object.0 {
+                Ok(connection) => connection,
+                Err(invalid) => {
+                    ctx.cluster
+                        .report_invalid::<K>(object.meta(), &invalid.error)
+                        .await?;
+                    return Ok(IDLE);
+                }
             };
             let connection = Connection::from(Arc::clone(connection));
             let uid = connection.meta().uid.clone().unwrap_or_default();
@@ -141,25 +147,37 @@ async fn guard(
 async fn guard_secrets(ctx: &Context, scope: &Scope, namespace: &str) -> Result<(), KubeError> {
     let mut connections = scope.every_connection();
     connections.retain(|connection| scope.secrets_of(&connection.key()) == namespace);
+    let unreadable = scope.has_unreadable_connection(namespace);
     for secret in scope.secrets.state() {
         if secret.namespace().as_deref() != Some(namespace) {
             continue;
         }
         let name = secret.name_any();
         let has = secret.finalizers().iter().any(|f| f == finalizers::IN_USE);
-        let wanted = in_use(ctx, scope, &connections, &name).await?;
+        // Which Secrets a connection names that cannot be decoded is not known.
+        let wanted = in_use(ctx, scope, &connections, &name).await? || (has && unreadable);
         let too_late = wanted && secret.metadata.deletion_timestamp.is_some();
         if has == wanted || too_late {
             continue;
         }
-        // The cache has metadata only, and may be behind.
-        if let Some(secret) = ctx.cluster.secret(namespace, &name).await? {
-            ctx.cluster
-                .set_finalizer(&secret, finalizers::IN_USE, wanted)
-                .await?;
+        if let Err(error) = mark(ctx, namespace, &name, wanted).await {
+            // A policy's or a webhook's refusal of one Secret is no reason to leave the others.
+            tracing::warn!(namespace, secret = name, in_use = wanted, %error, "a Secret's finalizer cannot be set");
         }
     }
     Ok(())
+}
+
+/// Puts the finalizer on a Secret, or takes it off.
+async fn mark(ctx: &Context, namespace: &str, name: &str, wanted: bool) -> Result<(), KubeError> {
+    // The cache has metadata only, and may be behind.
+    let Some(secret) = ctx.cluster.secret(namespace, name).await? else {
+        return Ok(());
+    };
+    let set = ctx
+        .cluster
+        .set_finalizer(&secret, finalizers::IN_USE, wanted);
+    set.await
 }
 
 /// Whether a Secret is named by one of these connections that has Subscriptions.

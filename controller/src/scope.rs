@@ -66,6 +66,16 @@ impl Scope {
         namespaced.chain(cluster).collect()
     }
 
+    /// Whether a connection that cannot be decoded may name Secrets of this namespace.
+    pub fn has_unreadable_connection(&self, namespace: &str) -> bool {
+        let cluster = self.cluster_connections.iter().flat_map(Store::state);
+        let mut cluster = cluster.filter(|found| found.0.is_err());
+        let namespaced = self.connections.state();
+        let mut namespaced = namespaced.iter().filter(|found| found.0.is_err());
+        namespaced.any(|found| found.namespace().as_deref() == Some(namespace))
+            || (namespace == self.cluster_resource_namespace && cluster.next().is_some())
+    }
+
     /// Where a connection's Secrets are.
     pub fn secrets_of<'k>(&'k self, key: &'k ConnectionKey) -> &'k str {
         key.namespace

@@ -7,6 +7,7 @@ use e2e::{
     SOON, World, binaries, free_port,
     objects::{self, message, standing},
     poll,
+    vendor::TOKEN,
 };
 use serde_json::{Value, json};
 use std::{
@@ -44,8 +45,22 @@ fn an_object_that_cannot_be_decoded_says_so_and_stops_no_other() {
     let world = World::builder().own_control_plane().start();
     world.subscribe("had-a-tenant", json!({}));
     world.ready("had-a-tenant");
+    let odd_connection = |request: Value| {
+        let mut connection: Value = serde_json::from_str(&objects::connection(
+            world.vendor.url(),
+            json!({"timeouts": {"request": request}}),
+        ))
+        .unwrap();
+        connection["metadata"]["name"] = json!("odd");
+        connection["spec"]["auth"]["bearer"]["secretRef"]["name"] = json!("odd");
+        connection.to_string()
+    };
+    world.apply(&objects::secret("odd", &[("token", TOKEN)]));
+    world.apply(&odd_connection(json!("10s")));
+    world.subscribe("behind-odd", json!({"connectionRef": {"name": "odd"}}));
+    world.ready("behind-odd");
     loosen(&world, "subscriptions", &["state", "interval", "limits"]);
-    loosen(&world, "vendorconnections", &["identity.mode"]);
+    loosen(&world, "vendorconnections", &["timeouts.request"]);
 
     let weird = [
         ("weird-state", json!({"state": "Weird"})),
@@ -53,13 +68,6 @@ fn an_object_that_cannot_be_decoded_says_so_and_stops_no_other() {
         ("weird-limits", json!({"limits": "many"})),
         ("had-a-tenant", json!({"state": "Weird"})),
     ];
-    let odd_connection = |mode: Value| {
-        let spec = json!({"identity": {"mode": mode}});
-        let mut connection: Value =
-            serde_json::from_str(&objects::connection(world.vendor.url(), spec)).unwrap();
-        connection["metadata"]["name"] = json!("odd");
-        connection.to_string()
-    };
     // What is served changes a moment after the CRD does.
     world.eventually("the looser schema is served", SOON, || {
         for (name, spec) in &weird {
@@ -69,15 +77,22 @@ fn an_object_that_cannot_be_decoded_says_so_and_stops_no_other() {
                 return Err(String::from_utf8_lossy(&output.stderr).into_owned());
             }
         }
-        let output = world.kubectl_with(&["apply", "-f", "-"], &odd_connection(json!("Weird")));
+        let output = world.kubectl_with(&["apply", "-f", "-"], &odd_connection(json!([1])));
         if output.status.success() {
             Ok(())
         } else {
             Err(String::from_utf8_lossy(&output.stderr).into_owned())
         }
     });
-    let behind = json!({"connectionRef": {"name": "odd"}});
-    world.subscribe("behind-odd", behind);
+    let odd = world.until("odd is InvalidSpec", "VendorConnection", "odd", |odd| {
+        standing(odd, "Ready") == "False InvalidSpec"
+    });
+    assert_clean(&message(&odd, "Ready"));
+    // A pass over it has a reason to say something now.
+    world.subscribe(
+        "behind-odd",
+        json!({"connectionRef": {"name": "odd"}, "limits": {"seats": 51}}),
+    );
     world.subscribe("good", json!({}));
     world.ready("good");
     let invalid = |name: &str| {
@@ -96,6 +111,12 @@ fn an_object_that_cannot_be_decoded_says_so_and_stops_no_other() {
     let said = message(&object, "Ready");
     assert!(said.contains("odd"), "{said}");
     assert_clean(&said);
+    // Its Secret stays until it can be read which tenants are behind it, whoever else has a turn.
+    let secret = world.get("Secret", "odd");
+    assert_eq!(
+        secret["metadata"]["finalizers"],
+        json!(["fulfillment-operator.io/in-use"])
+    );
     // The status it had is not lost with it.
     assert_eq!(world.sub("had-a-tenant")["status"]["tenantId"], "t-1001");
 
@@ -120,7 +141,7 @@ fn an_object_that_cannot_be_decoded_says_so_and_stops_no_other() {
     );
 
     // Repaired, they go on by themselves.
-    world.apply(&odd_connection(json!("ExternalId")));
+    world.apply(&odd_connection(json!("10s")));
     for (name, _) in &weird[..3] {
         world.subscribe(
             name,

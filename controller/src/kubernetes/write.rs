@@ -127,13 +127,15 @@ impl Cluster {
     /// Where the API server fails.
     pub async fn report_invalid<K>(&self, meta: &ObjectMeta, why: &str) -> Result<(), KubeError>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Resource<DynamicType = ()>,
     {
-        let namespace = meta.namespace.as_deref().unwrap_or_default();
         let name = meta.name.as_deref().unwrap_or_default();
         let resource = ApiResource::erase::<K>(&());
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), namespace, &resource);
+        let client = self.client.clone();
+        let api: Api<DynamicObject> = match &meta.namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+            None => Api::all_with(client, &resource),
+        };
         let Some(found) = bounded(api.get_opt(name)).await? else {
             return Ok(());
         };

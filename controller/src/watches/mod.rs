@@ -79,6 +79,7 @@ pub fn start(
         subscription_writer,
         label("Subscriptions", place),
         Arc::clone(readiness),
+        false,
         move |event, before| {
             on.subscription(&pace, event, before);
         },
@@ -91,6 +92,7 @@ pub fn start(
         tier_writer,
         label("TierConfigurations", place),
         Arc::clone(readiness),
+        false,
         move |event, before| {
             on.tier(event, before);
         },
@@ -106,6 +108,7 @@ pub fn start(
         connection_writer,
         label("VendorConnections", place),
         Arc::clone(readiness),
+        false,
         move |event, before| {
             on.connection(&links, event, before);
         },
@@ -120,6 +123,7 @@ pub fn start(
             writer,
             "ClusterVendorConnections".to_owned(),
             Arc::clone(readiness),
+            false,
             move |event, before| {
                 on.connection(&links, event, before);
             },
@@ -136,6 +140,7 @@ pub fn start(
         secret_writer,
         label("Secrets", place),
         Arc::clone(readiness),
+        true,
         move |event, _| {
             if let Some(secret) = object(event) {
                 on.secret(secret);
@@ -150,6 +155,7 @@ pub fn start(
         config_map_writer,
         label("ConfigMaps", place),
         Arc::clone(readiness),
+        true,
         move |event, _| {
             if let Some(map) = object(event) {
                 on.config_map(map);
@@ -192,12 +198,14 @@ where
     }
 }
 
-/// Follows one watch for ever: tells what changed against the cache, then updates the cache.
+/// Follows one watch for ever: updates the cache, then tells what changed against it. A `quiet` one tells
+/// nothing of its first list: it is there before anybody's first turn.
 async fn follow<K>(
     stream: impl Stream<Item = watcher::Result<Event<K>>> + Send,
     mut writer: Writer<K>,
     what: String,
     readiness: Arc<Readiness>,
+    quiet: bool,
     tell: impl Fn(&Event<K>, Option<&K>),
 ) where
     K: Resource<DynamicType = ()> + ResourceExt + Clone + Send + 'static + DeserializeOwned,
@@ -223,10 +231,12 @@ async fn follow<K>(
                     // A list reaches the cache as a whole, at its end.
                     Event::InitApply(_) => initial.push((event, before)),
                     Event::InitDone => {
-                        listed = true;
+                        let first = !std::mem::replace(&mut listed, true);
                         readiness.has(&what);
                         for (event, before) in initial.drain(..) {
-                            tell(&event, before.as_deref());
+                            if !(first && quiet) && is_news(&event, before.as_deref()) {
+                                tell(&event, before.as_deref());
+                            }
                         }
                     }
                     Event::Apply(_) | Event::Delete(_) => tell(&event, before.as_deref()),
@@ -246,6 +256,12 @@ async fn follow<K>(
             }
         }
     }
+}
+
+/// Whether a list shows an object otherwise than the cache had it.
+fn is_news<K: ResourceExt>(event: &Event<K>, before: Option<&K>) -> bool {
+    let version = |object: &K| object.resource_version();
+    before.map(version) != object(event).map(version)
 }
 
 /// Why a watch failed, with the remedy where there is one.
