@@ -158,13 +158,29 @@ async fn all(ctx: &Context, scope: &Scope) -> Result<(), KubeError> {
         let until: Option<Timestamp> = field(&data, UNTIL).parse().ok();
         let old = until.is_none_or(|until| until < pace::now());
         let keyed = field(&data, "keyed") == "true";
-        if old || (!keyed && revived(ctx, &data).await?) {
+        let done = old
+            || match owner(ctx, &data).await? {
+                // It may be the one that is being buried and is not let go yet.
+                Owner::Going => continue,
+                Owner::There => !keyed,
+                Owner::Gone => false,
+            };
+        if done {
             bounded(api.delete(&stone.name_any(), &DeleteParams::default())).await?;
         } else {
             one(ctx, scope, &data).await;
         }
     }
     Ok(())
+}
+
+/// The Subscription that has the name of a buried one.
+enum Owner {
+    /// Its successor: whatever is at the vendor is that one's to find.
+    There,
+    /// Being deleted.
+    Going,
+    Gone,
 }
 
 fn field<'d>(data: &'d BTreeMap<String, String>, name: &str) -> &'d str {
@@ -180,14 +196,17 @@ fn connection(data: &BTreeMap<String, String>) -> ConnectionKey {
     }
 }
 
-/// Whether the name is in use again: then whatever is there is its new owner's to find.
-async fn revived(ctx: &Context, data: &BTreeMap<String, String>) -> Result<bool, KubeError> {
+async fn owner(ctx: &Context, data: &BTreeMap<String, String>) -> Result<Owner, KubeError> {
     let (namespace, name) = (field(data, "namespace"), field(data, "name"));
-    Ok(ctx
+    let found = ctx
         .cluster
         .get::<PartialObjectMeta<Subscription>>(namespace, name)
-        .await?
-        .is_some())
+        .await?;
+    Ok(match found {
+        None => Owner::Gone,
+        Some(object) if object.metadata.deletion_timestamp.is_some() => Owner::Going,
+        Some(_) => Owner::There,
+    })
 }
 
 /// Looks for a tenant that took effect late, and deletes it. What fails is tried at the next sweep.
@@ -208,7 +227,7 @@ async fn one(ctx: &Context, scope: &Scope, data: &BTreeMap<String, String>) {
             continue;
         }
         // Asked again: what was found may be of a Subscription that was created meanwhile.
-        if revived(ctx, data).await.unwrap_or(true) {
+        if !matches!(owner(ctx, data).await, Ok(Owner::Gone)) {
             return;
         }
         tracing::warn!(

@@ -1,7 +1,7 @@
 //! Which calls there are, and the cells that follow from them.
 
 use super::{
-    cell::{Plot, Run},
+    cell::{Outcome, Plot, Run},
     fault::Fault,
     mode::Mode,
     scenario::Scenario,
@@ -127,11 +127,40 @@ pub(super) fn cells(acts: &[Act], times: usize) -> Vec<Plot> {
                     spot: known.spot.clone(),
                     fault: *fault,
                 }),
-                must_come: times > 1 && known.runs == times && !known.spot.comes_by_chance(),
+                must_come: times > 1
+                    && known.runs == times
+                    && !known.spot.comes_by_chance()
+                    && !act.scene.scenario.sweeps(),
             }));
         }
     }
     plots
+}
+
+/// The calls that came in more than one calm run and then in none of their cells, each in a line: what
+/// is to be shown of them was not. What came once could be a chance that does not come again.
+pub(super) fn never_met(acts: &[Act], results: &[(Plot, Outcome)]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for act in acts {
+        let mode = act.scene.setting.mode;
+        for known in act.calls.iter().filter(|known| known.runs > 1) {
+            let of = |plot: &Plot| {
+                let target = plot.target.as_ref();
+                plot.scene == act.scene && target.is_some_and(|target| target.spot == known.spot)
+            };
+            let absent =
+                |(plot, outcome): &&(Plot, Outcome)| of(plot) && *outcome == Outcome::Absent;
+            let left_out = |fault: &&Fault| fault.left_out(mode, &known.spot).is_none();
+            let all = Fault::ALL.iter().filter(left_out).count();
+            if results.iter().filter(absent).count() == all {
+                lines.push(format!(
+                    "{}: {}: it came in {} calm runs, and in no cell",
+                    act.scene, known.spot, known.runs
+                ));
+            }
+        }
+    }
+    lines
 }
 
 /// About so many of the cells, the same each time, over all scenarios, calls and faults.
@@ -144,10 +173,7 @@ pub(super) fn spread(all: &[Plot], about: usize) -> Vec<Plot> {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{SAMPLE, cell::Outcome},
-        *,
-    };
+    use super::{super::SAMPLE, *};
 
     fn spot(what: &str) -> Spot {
         let deed = Deed {
@@ -177,20 +203,45 @@ mod tests {
         assert_eq!(acts.len(), scenes.len());
         assert!(acts.iter().all(|act| act.calls.len() == 2));
         let all = cells(&acts, 2);
-        // One is left out for each scene where two creates make two tenants: the one sent twice.
-        let doubles = |scene: &&Scene| !scene.setting.mode.absorbs();
+        // One is left out for each scene where nobody can be asked for a twin: the create sent twice.
+        let doubles = |scene: &&Scene| scene.setting.mode == Mode::None;
         let left_out = scenes.iter().filter(doubles).count();
         assert_eq!(all.len(), acts.len() * 2 * Fault::ALL.len() - left_out);
-        let by_chance = |plot: &&Plot| !plot.must_come;
+        // One of the two calls in each; where sweeps come by the clock, both.
+        let by_chance = |plot: &&Plot| !plot.must_come && !plot.scene.scenario.sweeps();
+        let sweeping = |act: &&Act| act.scene.scenario.sweeps();
+        let others = acts.len() - acts.iter().filter(sweeping).count();
         assert_eq!(
             all.iter().filter(by_chance).count(),
-            acts.len() * Fault::ALL.len()
+            others * Fault::ALL.len()
         );
         let sample = spread(&all, SAMPLE);
         for fault in Fault::ALL {
             let is = |plot: &Plot| plot.target.as_ref().is_some_and(|t| t.fault == fault);
             assert!(sample.iter().any(is), "{fault:?}");
         }
+    }
+
+    #[test]
+    fn a_call_that_came_in_calm_runs_and_in_no_cell_is_told() {
+        let scene = control().scene;
+        let known = |what: &str, runs: usize| Known {
+            spot: spot(what),
+            runs,
+        };
+        let calls = vec![known("GET /a", 2), known("GET /b", 2), known("GET /c", 1)];
+        let acts = [Act { scene, calls }];
+        let mut results: Vec<(Plot, Outcome)> = cells(&acts, 2)
+            .into_iter()
+            .map(|plot| (plot, Outcome::Absent))
+            .collect();
+        // The last of the ten cells of `b` met its call.
+        results[19].1 = Outcome::Ok;
+        let said = "None, create: vendor GET /a #1: it came in 2 calm runs, and in no cell";
+        assert_eq!(never_met(&acts, &results), [said]);
+        // Nothing is said where not all were run.
+        results.remove(0);
+        assert_eq!(never_met(&acts, &results), [""; 0]);
     }
 
     #[test]

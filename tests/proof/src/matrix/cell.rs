@@ -1,6 +1,14 @@
 //! One cell: a scenario with one fault, and how it ends.
 
-use super::{fault::Fault, lane::Lane, script::Target, setting::Scene, spot::Spot, stage::Stage};
+use super::{
+    fault::Fault,
+    lane::Lane,
+    script::Target,
+    setting::Scene,
+    spot::Spot,
+    stage::{Promise, Stage},
+};
+use e2e::history::Twins;
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -11,7 +19,7 @@ use std::{
 /// before.
 const TRIES: usize = 3;
 /// The same, where it does not come always.
-const TRIES_BY_CHANCE: usize = 2;
+const TRIES_BY_CHANCE: usize = 6;
 /// How many lines of the operator's log go with a failure.
 const LINES: usize = 40;
 
@@ -36,6 +44,15 @@ pub(super) enum Outcome {
     Absent,
     /// Not as promised.
     Failed(String),
+}
+
+impl Outcome {
+    pub(super) fn is_as_promised(&self) -> bool {
+        match self {
+            Self::Ok | Self::Held => true,
+            Self::Absent | Self::Failed(_) => false,
+        }
+    }
 }
 
 /// What a run of a cell brought.
@@ -79,11 +96,7 @@ fn once(lane: &Lane, plot: &Plot) -> (Run, bool) {
     let name = format!("c{:05}", NUMBER.fetch_add(1, Ordering::Relaxed));
     let logged = lane.log().len();
     let Scene { setting, scenario } = plot.scene;
-    let may_hold = match &plot.target {
-        Some(Target { spot, fault }) => fault.may_hold(setting.mode, scenario, spot),
-        None => plot.scene.holds(),
-    };
-    let stage = match Stage::set(lane, setting, &name, may_hold) {
+    let stage = match Stage::set(lane, setting, &name, plot.promise()) {
         Ok(stage) => stage,
         Err(why) => return (failed(&why), true),
     };
@@ -91,12 +104,15 @@ fn once(lane: &Lane, plot: &Plot) -> (Run, bool) {
     lane.script.arm(plot.target.clone());
     let played = prepared.and_then(|()| scenario.play(&stage));
     let (calls, met) = lane.script.disarm();
+    let met = met || plot.target.is_none();
     let outcome = match played.and_then(|()| stage.strike()) {
         Ok(()) if stage.was_held() => Outcome::Held,
+        Ok(()) if met && plot.must_hold() => {
+            Outcome::Failed(explain(lane, &stage, logged, "nobody was asked"))
+        }
         Ok(()) => Outcome::Ok,
         Err(why) => Outcome::Failed(explain(lane, &stage, logged, &why)),
     };
-    let met = met || plot.target.is_none();
     (Run { outcome, calls }, met)
 }
 
@@ -124,6 +140,29 @@ fn explain(lane: &Lane, stage: &Stage<'_>, logged: usize, why: &str) -> String {
 }
 
 impl Plot {
+    fn promise(&self) -> Promise {
+        let Scene { setting, scenario } = self.scene;
+        match &self.target {
+            Some(Target { spot, fault }) => Promise {
+                may_hold: fault.may_hold(setting.mode, scenario, spot),
+                twins: fault.twins(setting.mode, spot),
+            },
+            None => Promise {
+                may_hold: self.scene.holds(),
+                twins: Twins::Never,
+            },
+        }
+    }
+
+    /// Whether a person must have been asked.
+    fn must_hold(&self) -> bool {
+        let Scene { setting, scenario } = self.scene;
+        match &self.target {
+            Some(Target { spot, fault }) => fault.must_hold(setting.mode, scenario, spot),
+            None => self.scene.holds(),
+        }
+    }
+
     /// Whether it waits for long.
     pub(super) fn is_slow(&self) -> bool {
         self.target

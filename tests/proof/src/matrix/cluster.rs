@@ -91,6 +91,23 @@ impl Cluster {
     pub(super) fn delete(&self, kind: Kind, name: &str) -> Result<(), String> {
         sent(self.request(Method::DELETE, &self.path(kind, name))).map(drop)
     }
+
+    fn tombstones(&self) -> String {
+        let namespace = &self.namespace;
+        let label = "fulfillment-operator.io/tombstone";
+        format!("/api/v1/namespaces/{namespace}/configmaps?labelSelector={label}")
+    }
+
+    /// Whether a deleted Subscription is remembered.
+    pub(super) fn has_tombstones(&self) -> Result<bool, String> {
+        let list = sent(self.request(Method::GET, &self.tombstones()))?.unwrap_or_default();
+        Ok(list["items"].as_array().is_some_and(|all| !all.is_empty()))
+    }
+
+    /// Forgets all that are.
+    pub(super) fn clear_tombstones(&self) -> Result<(), String> {
+        sent(self.request(Method::DELETE, &self.tombstones())).map(drop)
+    }
 }
 
 /// What is answered; none where there is no such object.

@@ -3,8 +3,11 @@
 use super::{
     mode::Mode,
     scenario::Scenario,
+    setting::{DRIFT_INTERVAL, SETTLE},
     spot::{Side, Spot},
 };
+use e2e::history::Twins;
+use jiff::SignedDuration;
 use std::time::Duration;
 
 /// One fault of one call.
@@ -94,11 +97,46 @@ impl Fault {
 
     /// Why a cell is left out; the table says so.
     pub(super) fn left_out(self, mode: Mode, spot: &Spot) -> Option<&'static str> {
-        let doubled = self == Self::Duplicate && spot.is_create() && !mode.absorbs();
+        let doubled = self.doubles_a_create(spot) && mode == Mode::None;
         doubled.then_some(
             "a create that the network sends twice makes two tenants at a vendor that makes no \
-             create unique; no caller can help that (Lookup: the next drift read ends it)",
+             create unique and cannot be asked for the second; no caller can help that",
         )
+    }
+
+    fn doubles_a_create(self, spot: &Spot) -> bool {
+        self == Self::Duplicate && spot.is_create()
+    }
+
+    /// Whether two tenants may be seen. Where a vendor can be asked but makes no create unique, a
+    /// doubled one makes a twin, which the next drift read sees and deletes.
+    pub(super) fn twins(self, mode: Mode, spot: &Spot) -> Twins {
+        match mode {
+            Mode::Lookup if self.doubles_a_create(spot) => {
+                // Twice what is promised, as all cells share one machine.
+                let most = 2 * (DRIFT_INTERVAL + SETTLE);
+                Twins::Within(SignedDuration::try_from(most).unwrap_or(SignedDuration::MAX))
+            }
+            Mode::ExternalId | Mode::IdempotencyKey | Mode::Lookup | Mode::None => Twins::Never,
+        }
+    }
+
+    /// Whether a person must be asked: nothing but they can tell what became of a create whose answer
+    /// is lost for certain.
+    pub(super) fn must_hold(self, mode: Mode, scenario: Scenario, spot: &Spot) -> bool {
+        let lost = match self {
+            Self::DieBefore
+            | Self::DropRequest
+            | Self::DropAnswer
+            | Self::ApplyAndDie
+            | Self::Delay
+            | Self::Conflict
+            | Self::Unavailable
+            | Self::Garbage => true,
+            // An answer comes; a 429 says that there was no effect.
+            Self::Duplicate | Self::TooMany => false,
+        };
+        scenario.holds(mode) || (!mode.repeats() && spot.is_create() && lost)
     }
 
     /// Whether the cell may end with a question to a person.

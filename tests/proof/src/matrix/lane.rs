@@ -4,6 +4,7 @@ use super::{
     cluster::Cluster,
     proxy::{Kill, Proxy},
     script::Script,
+    setting::SETTLE,
     spot::Side,
 };
 use control_plane::ControlPlane;
@@ -44,10 +45,9 @@ impl Lane {
         let world = World::builder()
             .without_operator()
             .api_server(&api)
-            // Any create that is sent lands within a second of its intent, and a late one within
-            // `Fault::delay` more.
             .operator_arg("--request-deadline=1s")
-            .operator_arg("--settle=3s")
+            .operator_arg(&format!("--settle={}s", SETTLE.as_secs()))
+            .operator_arg("--sweep-interval=1s")
             .start();
         let world = Arc::new(world);
         // Weak, as the proxies live until the end of the program.

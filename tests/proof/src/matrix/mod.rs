@@ -83,8 +83,8 @@ fn matrix(size: Size, only: Option<&str>) -> Result<Tally, String> {
     let acts = acts::learn(&calm);
     let all = acts::select(acts::cells(&acts, times), only)?;
     let mut tally = Tally::default();
-    for (plot, run) in &calm {
-        tally.count(is_as_promised(plot, run));
+    for (_, run) in &calm {
+        tally.count(run.outcome.is_as_promised());
     }
     if let Some(lane) = lanes.first() {
         tally.count(sees_twins(lane));
@@ -101,19 +101,22 @@ fn matrix(size: Size, only: Option<&str>) -> Result<Tally, String> {
     println!("{}", table::table(&acts, &results));
     let (mut held, mut absent) = (0, 0);
     for (_, outcome) in &results {
+        held += usize::from(*outcome == Outcome::Held);
+        // Neither passed nor failed: what it is about was not seen.
         match outcome {
-            Outcome::Ok => tally.count(true),
-            Outcome::Held => {
-                held += 1;
-                tally.count(true);
-            }
             Outcome::Absent => absent += 1,
-            Outcome::Failed(_) => tally.count(false),
+            Outcome::Ok | Outcome::Held | Outcome::Failed(_) => {
+                tally.count(outcome.is_as_promised());
+            }
         }
     }
+    for call in acts::never_met(&acts, &results) {
+        println!("FAIL {call}");
+        tally.count(false);
+    }
     println!(
-        "{} of {} cells ({held} held, {absent} whose call did not come again) and {} calm runs, \
-         {} at a time, {:.0?}",
+        "{} of {} cells ({held} held; besides those passed and failed, {absent} whose call did not \
+         come again) and {} calm runs, {} at a time, {:.0?}",
         results.len(),
         all.len(),
         calm.len(),
@@ -134,15 +137,6 @@ fn start(size: Size, runtime: &Runtime) -> Result<Vec<Lane>, String> {
             .map(|lane| lane.map_err(|_| "a lane panicked".to_owned())?)
             .collect()
     })
-}
-
-/// Whether a calm run ended as it must; says so if a question is missing.
-fn is_as_promised(plot: &Plot, run: &cell::Run) -> bool {
-    let asked = plot.scene.holds();
-    if asked && run.outcome == Outcome::Ok {
-        println!("FAIL {plot}: nobody was asked");
-    }
-    run.outcome == if asked { Outcome::Held } else { Outcome::Ok }
 }
 
 /// Whether the two tenants of the control are seen; says so if they are not.

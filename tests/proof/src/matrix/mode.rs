@@ -1,6 +1,5 @@
 //! What a vendor offers to make a create safe, and what the operator promises there.
 
-use e2e::history::Twins;
 use reference_vendor::Identity;
 
 /// A value of `identity.mode`.
@@ -43,26 +42,11 @@ impl Mode {
         }
     }
 
-    /// Whether two tenants may be seen, by the vendor's log.
-    pub(super) fn twins(self) -> Twins {
-        match self {
-            Self::ExternalId | Self::IdempotencyKey | Self::Lookup | Self::None => Twins::Never,
-        }
-    }
-
     /// Whether a create whose outcome is unknown is answered without a person.
     pub(super) fn repeats(self) -> bool {
         match self {
             Self::ExternalId | Self::IdempotencyKey | Self::Lookup => true,
             Self::None => false,
-        }
-    }
-
-    /// Whether a create that arrives twice has one effect.
-    pub(super) fn absorbs(self) -> bool {
-        match self {
-            Self::ExternalId | Self::IdempotencyKey => true,
-            Self::Lookup | Self::None => false,
         }
     }
 }

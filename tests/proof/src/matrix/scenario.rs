@@ -26,10 +26,13 @@ pub(super) enum Scenario {
     /// The operator is killed while its create is on its way, and another process takes over as it
     /// lands.
     Failover,
+    /// A create that was given up lands when its Subscription is gone; the sweep of the tombstones
+    /// ends what it made, and the name is used again.
+    Sweep,
 }
 
 impl Scenario {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Create,
         Self::Change,
         Self::SuspendResume,
@@ -38,7 +41,11 @@ impl Scenario {
         Self::Recreate,
         Self::Restore,
         Self::Failover,
+        Self::Sweep,
     ];
+
+    /// All but what happens after its end.
+    pub(super) const LIFE: &[Self] = Self::ALL.split_at(8).0;
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -50,6 +57,7 @@ impl Scenario {
             Self::Recreate => "re-create under the same name",
             Self::Restore => "restore without status",
             Self::Failover => "failover",
+            Self::Sweep => "sweep",
         }
     }
 
@@ -60,15 +68,25 @@ impl Scenario {
             | Self::DeleteDuringCreate
             | Self::Recreate
             | Self::Restore
-            | Self::Failover => true,
+            | Self::Failover
+            | Self::Sweep => true,
             Self::Change | Self::SuspendResume | Self::Delete => false,
         }
+    }
+
+    /// Whether calls follow the clock in it, so that none is sure to come.
+    pub(super) fn sweeps(self) -> bool {
+        self == Self::Sweep
     }
 
     /// Whether a create may meet a tenant that an earlier one made.
     pub(super) fn finds_tenants(self) -> bool {
         match self {
-            Self::DeleteDuringCreate | Self::Recreate | Self::Restore | Self::Failover => true,
+            Self::DeleteDuringCreate
+            | Self::Recreate
+            | Self::Restore
+            | Self::Failover
+            | Self::Sweep => true,
             Self::Create | Self::Change | Self::SuspendResume | Self::Delete => false,
         }
     }
@@ -82,7 +100,8 @@ impl Scenario {
             | Self::SuspendResume
             | Self::Delete
             | Self::DeleteDuringCreate
-            | Self::Recreate => false,
+            | Self::Recreate
+            | Self::Sweep => false,
         }
     }
 
@@ -99,6 +118,14 @@ impl Scenario {
                 stage.reach(End::Active(50))?;
                 stage.lane.down();
                 Ok(())
+            }
+            Self::Sweep => {
+                stage.lane.script.strand();
+                stage.subscribe(json!({}))?;
+                stage.reach(End::Active(50))?;
+                stage.unsubscribe()?;
+                stage.reach(End::Gone)?;
+                stage.is_buried()
             }
         }
     }
@@ -164,6 +191,18 @@ impl Scenario {
                 stage.lane.script.open();
                 stage.lane.up();
                 stage.reach(End::Active(50))
+            }
+            Self::Sweep => {
+                stage.lane.script.open();
+                stage.reach(End::Gone)?;
+                stage.is_swept()?;
+                stage.subscribe(json!({}))?;
+                stage.reach(End::Active(50))?;
+                match stage.setting.mode {
+                    Mode::ExternalId | Mode::Lookup | Mode::None => stage.is_unburied(),
+                    // Kept for as long as the vendor remembers its key.
+                    Mode::IdempotencyKey => Ok(()),
+                }
             }
         }
     }

@@ -38,6 +38,12 @@ struct Now {
     died: bool,
     under_way: usize,
     at_gate: bool,
+    /// One create alone waits at the gate.
+    strands: bool,
+    /// It does.
+    stranded: bool,
+    /// There is something that a sweep looks at.
+    buried: bool,
 }
 
 /// A numbered call, for as long as it is under way: also when its caller is no more.
@@ -105,8 +111,9 @@ impl Script {
     pub(super) fn meet(self: &Arc<Self>, deed: Deed) -> (UnderWay, Option<Fault>) {
         let mut now = self.lock();
         now.under_way += 1;
+        now.buried |= deed.buries();
         let mut fault = None;
-        if now.armed {
+        if now.armed && (now.buried || !deed.is_sweep()) {
             let nth = now.seen.entry(deed.clone()).or_default();
             *nth += 1;
             let spot = Spot { nth: *nth, deed };
@@ -123,9 +130,17 @@ impl Script {
         (UnderWay(Arc::clone(self)), fault)
     }
 
-    /// No numbered call is under way.
+    /// No numbered call is under way, but one that is stranded.
     pub(super) fn is_idle(&self) -> bool {
-        self.lock().under_way == 0
+        let now = self.lock();
+        now.under_way == usize::from(now.stranded)
+    }
+
+    /// How often the tombstones were looked at since this was armed.
+    pub(super) fn sweeps(&self) -> usize {
+        let now = self.lock();
+        let sweeps = now.seen.iter().filter(|(deed, _)| deed.is_sweep());
+        sweeps.map(|(_, times)| times).sum()
     }
 
     /// A fault has killed the operator.
@@ -143,8 +158,15 @@ impl Script {
         self.closed.send_replace(true);
     }
 
+    /// The next create waits until [`open`](Self::open); those after it do not.
+    pub(super) fn strand(&self) {
+        self.lock().strands = true;
+        self.close();
+    }
+
     /// Creates go on.
     pub(super) fn open(&self) {
+        self.lock().stranded = false;
         self.closed.send_replace(false);
     }
 
@@ -157,7 +179,12 @@ impl Script {
     pub(super) async fn pass_gate(&self) {
         let mut closed = self.closed.subscribe();
         if *closed.borrow() {
-            self.lock().at_gate = true;
+            let mut now = self.lock();
+            if now.strands && now.at_gate {
+                return;
+            }
+            now.at_gate = true;
+            now.stranded = now.strands;
         }
         // The sender lives as long as we do.
         let _ = closed.wait_for(|closed| !closed).await;

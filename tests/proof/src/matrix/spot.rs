@@ -1,9 +1,10 @@
 //! Which calls are numbered, and how one is found again in another run.
 //!
 //! Numbered is each call that can have an effect or that a decision rests on: every call to the
-//! vendor; at the API server every write but those below, and every read of one object. Not numbered
-//! are watches and lists, which kube repeats until they succeed, as nothing that sends a create rests
-//! on them alone; events and leases, on which nothing rests; and calls about objects of another cell.
+//! vendor; at the API server every write but those below, every read of one object, and the list of
+//! the tombstones, by which the sweep goes. Not numbered are watches and the other lists, which kube
+//! repeats until they succeed, as nothing that sends a create rests on them alone; events and leases,
+//! on which nothing rests; and calls about objects of another cell.
 //!
 //! A call is known by what it does and how often that was done before in the run, not by its place
 //! among all: the pass over a connection runs beside that over its Subscription, and which of them
@@ -28,6 +29,19 @@ pub(super) struct Deed {
     pub(super) what: String,
 }
 
+impl Deed {
+    /// A sweep begins with it. It comes by the clock, in every run: it counts where there is something
+    /// to sweep.
+    pub(super) fn is_sweep(&self) -> bool {
+        self.what == "GET tombstones"
+    }
+
+    /// From now on there is.
+    pub(super) fn buries(&self) -> bool {
+        self.what == "POST tombstone"
+    }
+}
+
 /// A call in a run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Spot {
@@ -50,8 +64,8 @@ impl Spot {
     }
 
     /// Whether it may stay away in a run where nothing goes wrong before it: a look at the namespace,
-    /// as the operator goes by what it saw within the last half second, for a reseller too; and what
-    /// guards a connection, its Secret or a tier, which the pass over that and those over its
+    /// as the operator goes by what it saw within the last half second, for a reseller too; a sweep;
+    /// and what guards a connection, its Secret or a tier, which the pass over that and those over its
     /// Subscriptions share; the one that comes first does it, and the other finds it done.
     pub(super) fn comes_by_chance(&self) -> bool {
         let what = self.deed.what.as_str();
@@ -63,7 +77,7 @@ impl Spot {
             "tier",
             "tier/status",
         ];
-        what == "GET namespace" || shared.contains(&role)
+        what == "GET namespace" || self.deed.is_sweep() || shared.contains(&role)
     }
 
     /// A repeated look at the namespace: the operator goes by what it saw within the last half
@@ -115,6 +129,9 @@ pub(super) fn at_cluster(method: &Method, target: &str, body: &[u8], cell: &str)
     match segments.as_slice() {
         [_namespace] => deed("namespace".to_owned()),
         [_, "events" | "leases", ..] => None,
+        [_, "configmaps"] if method == Method::GET && query.contains("%2Ftombstone") => {
+            deed("tombstones".to_owned())
+        }
         // A list, or a create with the name in its body.
         [_, kind] if method == Method::POST => {
             let object: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -131,6 +148,10 @@ pub(super) fn at_cluster(method: &Method, target: &str, body: &[u8], cell: &str)
 fn role(kind: &str, name: &str, cell: &str) -> Option<&'static str> {
     if kind == "secrets" && name == "fulfillment-installation-key" {
         return Some("installation key");
+    }
+    // A cell leaves none behind, and nobody can tell from its name whose it is.
+    if kind == "configmaps" && name.starts_with("fulfillment-tombstone-") {
+        return Some("tombstone");
     }
     match (kind, name.strip_prefix(cell)?) {
         ("subscriptions", "") => Some("subscription"),
@@ -176,6 +197,15 @@ mod tests {
             cluster(Method::POST, secrets, out),
             some("POST output secret")
         );
+        let maps = "/api/v1/namespaces/test-1/configmaps";
+        let stone = r#"{"metadata": {"name": "fulfillment-tombstone-k1-x"}}"#;
+        assert_eq!(cluster(Method::POST, maps, stone), some("POST tombstone"));
+        assert_eq!(cluster(Method::POST, maps, out), None);
+        let one = format!("{maps}/fulfillment-tombstone-k1-x");
+        assert_eq!(cluster(Method::DELETE, &one, ""), some("DELETE tombstone"));
+        let sweep = format!("{maps}?&labelSelector=fulfillment-operator.io%2Ftombstone");
+        assert_eq!(cluster(Method::GET, &sweep, ""), some("GET tombstones"));
+        assert_eq!(cluster(Method::GET, maps, ""), None);
         let events = "/apis/events.k8s.io/v1/namespaces/test-1/events";
         assert_eq!(cluster(Method::POST, events, out), None);
         for (path, what) in [

@@ -1,6 +1,10 @@
 //! A cell's own vendor and objects: what a user does with them, and what is seen of them.
 
-use super::{cluster::Kind, lane::Lane, setting::Setting};
+use super::{
+    cluster::Kind,
+    lane::Lane,
+    setting::{DRIFT_INTERVAL, Setting},
+};
 use e2e::{
     history::{self, Rules, Twins},
     objects,
@@ -31,14 +35,22 @@ pub(super) enum End {
     Gone,
 }
 
+/// What is promised of a cell besides its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Promise {
+    /// Whether a question to a person is allowed.
+    pub(super) may_hold: bool,
+    /// Whether two tenants may be seen.
+    pub(super) twins: Twins,
+}
+
 /// What a cell stands on.
 pub(super) struct Stage<'l> {
     pub(super) lane: &'l Lane,
     pub(super) setting: Setting,
     /// Of every object of the cell.
     pub(super) name: String,
-    /// Whether a question to a person is among the promised ends.
-    may_hold: bool,
+    promise: Promise,
     vendor: Running,
     http: reqwest::blocking::Client,
     /// The questions that were answered.
@@ -55,7 +67,7 @@ impl<'l> Stage<'l> {
         lane: &'l Lane,
         setting: Setting,
         name: &str,
-        may_hold: bool,
+        promise: Promise,
     ) -> Result<Self, String> {
         let vendor = reference_vendor::start(setting.vendor());
         let vendor = lane.runtime.block_on(vendor);
@@ -66,7 +78,7 @@ impl<'l> Stage<'l> {
             lane,
             setting,
             name: name.to_owned(),
-            may_hold,
+            promise,
             vendor,
             http: http.map_err(|error| error.to_string())?,
             answered: RefCell::default(),
@@ -80,6 +92,10 @@ impl<'l> Stage<'l> {
             &format!("{}/{name}", lane.vendors),
             setting.connection(),
         ))?;
+        if stage.promise.twins != Twins::Never {
+            let often = json!({"polling": {"interval": format!("{}s", DRIFT_INTERVAL.as_secs())}});
+            objects::merge(&mut connection["spec"], often);
+        }
         connection["metadata"]["name"] = json!(name);
         connection["spec"]["auth"]["bearer"]["secretRef"]["name"] = json!(name);
         lane.cluster
@@ -260,6 +276,29 @@ impl<'l> Stage<'l> {
         })
     }
 
+    /// It is deleted and remembered.
+    pub(super) fn is_buried(&self) -> Result<(), String> {
+        let buried = self.lane.cluster.has_tombstones()?;
+        buried.then_some(()).ok_or("no tombstone".to_owned())
+    }
+
+    /// Its tombstone is gone.
+    pub(super) fn is_unburied(&self) -> Result<(), String> {
+        self.wait("the tombstone is gone", || {
+            let buried = self.lane.cluster.has_tombstones()?;
+            (!buried).then_some(()).ok_or("it is there".to_owned())
+        })
+    }
+
+    /// A sweep has come to its end: the next one has begun.
+    pub(super) fn is_swept(&self) -> Result<(), String> {
+        let script = &self.lane.script;
+        self.wait("the second sweep", || match script.sweeps() {
+            2.. => Ok(()),
+            sweeps => Err(format!("{sweeps} so far")),
+        })
+    }
+
     /// Connection and Secret have the finalizer and count the tenant.
     fn is_protected(&self) -> Result<(), String> {
         self.protection(1)
@@ -325,7 +364,7 @@ impl<'l> Stage<'l> {
     /// The vendor's log is one that the promise allows.
     pub(super) fn history(&self) -> Result<(), String> {
         let rules = Rules {
-            twins: self.setting.mode.twins(),
+            twins: self.promise.twins,
             adopted: self.adopted.borrow().clone(),
             ..Rules::default()
         };
@@ -346,7 +385,8 @@ impl<'l> Stage<'l> {
         }
         self.history()?;
         self.lane.cluster.delete(Kind::Connection, &self.name)?;
-        self.lane.cluster.delete(Kind::Secret, &self.name)
+        self.lane.cluster.delete(Kind::Secret, &self.name)?;
+        self.lane.cluster.clear_tombstones()
     }
 
     /// Looks until it is so, and starts the operator again where a fault has killed it. What must
@@ -360,10 +400,10 @@ impl<'l> Stage<'l> {
         loop {
             self.lane.tend();
             let seen = probe();
-            if self.setting.mode.twins() == Twins::Never && self.live()?.len() > 1 {
+            if self.promise.twins == Twins::Never && self.live()?.len() > 1 {
                 return Err(format!("two tenants: {:?}", self.live()?));
             }
-            if self.held.get() && !self.may_hold {
+            if self.held.get() && !self.promise.may_hold {
                 let object = self.object()?.unwrap_or_default();
                 return Err(format!("a person is asked: {}", said(&object)));
             }
