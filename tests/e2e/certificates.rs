@@ -1,10 +1,11 @@
 //! Vendors that know their callers by a certificate.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use crate::security::{TlsVendor, assert_nowhere};
+use crate::security::assert_nowhere;
 use e2e::{
-    SOON, World, free_port,
+    SOON, Vendor, World,
     objects::{self, message, standing},
+    vendor::TOKEN,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -67,50 +68,35 @@ fn secret(name: &str, certificate: &str, key: &str) -> String {
 /// A vendor that asks for a certificate of an authority, and can be told to ask for another's.
 struct Asking<'w> {
     world: &'w World,
-    port: u16,
-    vendor: Option<TlsVendor>,
+    /// The authority's certificate.
+    clients: PathBuf,
+    vendor: Vendor,
 }
 
 impl<'w> Asking<'w> {
     fn start(world: &'w World, authority: &Authority) -> Self {
-        let mut asking = Self {
+        let plane = world.control_plane();
+        let clients = format!("{}.clients.crt", world.namespace());
+        let clients = plane.dir().join(clients);
+        fs::write(&clients, authority.0.pem()).unwrap();
+        let args = [
+            format!("--tls-client-ca={}", clients.display()),
+            format!("--token={TOKEN}"),
+        ];
+        let vendor = Vendor::start_tls(plane, &args, Some(&authority.client().pem()));
+        Self {
             world,
-            port: free_port(),
-            vendor: None,
-        };
-        asking.ask_for(authority);
-        asking
+            clients,
+            vendor,
+        }
     }
 
     /// The same vendor with the same tenants.
-    fn ask_for(&mut self, authority: &Authority) {
-        self.vendor = None;
-        let file = |suffix: &str| -> PathBuf {
-            let name = format!("{}.{}.{suffix}", self.world.namespace(), self.port);
-            self.world.control_plane().dir().join(name)
-        };
-        fs::write(file("clients.crt"), authority.0.pem()).unwrap();
-        let clients = format!("--tls-client-ca={}", file("clients.crt").display());
-        let database = format!("--database={}", file("redb").display());
-        let args = [
-            clients.as_str(),
-            database.as_str(),
-            "--token=quickstart-token",
-        ];
-        self.vendor = Some(TlsVendor::start_at(
-            self.port,
-            self.world.control_plane(),
-            &args,
-            Some(&authority.client().pem()),
-        ));
-    }
-
-    fn url(&self) -> &str {
-        &self.vendor.as_ref().unwrap().url
-    }
-
-    fn count(&self, name: &str) -> u64 {
-        self.vendor.as_ref().unwrap().count(name)
+    fn ask_for(&self, authority: &Authority) {
+        fs::write(&self.clients, authority.0.pem()).unwrap();
+        let plane = self.world.control_plane();
+        self.vendor.take(plane, &authority.client().pem());
+        self.vendor.restart();
     }
 }
 
@@ -119,7 +105,8 @@ fn connection(asking: &Asking<'_>, name: &str, certificate: Option<&str>) -> Str
     let ca = asking.world.control_plane().ca_pem();
     let reference = certificate.map(|name| json!({"name": name}));
     let tls = json!({"tls": {"caBundle": ca, "clientCertificateRef": reference}});
-    let mut object: Value = serde_json::from_str(&objects::connection(asking.url(), tls)).unwrap();
+    let mut object: Value =
+        serde_json::from_str(&objects::connection(asking.vendor.url(), tls)).unwrap();
     object["metadata"]["name"] = json!(name);
     if certificate.is_none() {
         let tls = object["spec"]["tls"].as_object_mut().unwrap();
@@ -162,7 +149,10 @@ fn a_certificate_that_is_asked_for_is_shown_and_without_it_nothing_is_bought() {
             standing(object, "Ready").starts_with("False ")
         });
     }
-    assert_eq!((asking.count("create"), asking.count("live")), (1, 1));
+    assert_eq!(
+        (asking.vendor.count("create"), asking.vendor.count("live")),
+        (1, 1)
+    );
     // Both Secrets of the connection are held as long as it is in use.
     for name in ["acme", "right"] {
         let object = world.get("Secret", name);
@@ -174,7 +164,7 @@ fn a_certificate_that_is_asked_for_is_shown_and_without_it_nothing_is_bought() {
     world.ready("wrong");
     world.apply(&connection(&asking, "none", Some("right")));
     world.ready("none");
-    assert_eq!(asking.count("live"), 3);
+    assert_eq!(asking.vendor.count("live"), 3);
 
     for pair in [&right, &wrong] {
         let lines = pair.key.lines().filter(|line| !line.starts_with('-'));
@@ -184,7 +174,7 @@ fn a_certificate_that_is_asked_for_is_shown_and_without_it_nothing_is_bought() {
     for name in ["right", "wrong", "none"] {
         world.unsubscribe(name);
     }
-    assert_eq!(asking.count("live"), 0);
+    assert_eq!(asking.vendor.count("live"), 0);
     for name in ["acme", "right", "wrong"] {
         world.until("it is free", "Secret", name, |object| {
             object["metadata"]["finalizers"].is_null()
@@ -196,7 +186,7 @@ fn a_certificate_that_is_asked_for_is_shown_and_without_it_nothing_is_bought() {
 fn a_certificate_is_replaced_while_everything_runs() {
     let world = World::start();
     let (old, new) = (Authority::new("old"), Authority::new("new"));
-    let mut asking = Asking::start(&world, &old);
+    let asking = Asking::start(&world, &old);
     let first = old.client();
     world.apply(&objects::all(&[
         first.secret("pair"),
@@ -251,7 +241,10 @@ fn a_certificate_is_replaced_while_everything_runs() {
     seats(53);
     world.ready("mail");
     assert_eq!(world.operator.pid(), process);
-    assert_eq!((asking.count("create"), asking.count("live")), (1, 1));
+    assert_eq!(
+        (asking.vendor.count("create"), asking.vendor.count("live")),
+        (1, 1)
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ use e2e::examples::{documents, files};
 use e2e::{
     Vendor,
     binaries::{self, workspace},
+    history::Twins,
     poll,
     vendor::{TOKEN, identity_flag},
 };
@@ -100,10 +101,10 @@ fn message(report: &Value, check: &str) -> String {
     check["message"].as_str().unwrap().to_owned()
 }
 
-/// A vendor whose log is not judged: it is told to break its promises, or is asked to make twins.
+/// A vendor that is asked for twins, to see what it makes of it: all else of its log is judged.
 fn vendor<S: AsRef<str>>(flags: &[S]) -> Vendor {
-    let vendor = Vendor::start(flags);
-    vendor.skip_history();
+    let vendor = Vendor::start_alone(flags);
+    vendor.allow_twins(Twins::Accepted);
     vendor
 }
 

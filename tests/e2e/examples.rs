@@ -6,7 +6,7 @@
     reason = "tests fail by panicking"
 )]
 
-use crate::{callbacks::has_it, security::TlsVendor};
+use crate::callbacks::has_it;
 use e2e::{
     Vendor, World,
     examples::{documents, files, of_kind},
@@ -33,86 +33,61 @@ fn secret(documents: &[Value], name: &Value, key: &str) -> String {
 }
 
 /// The vendor that an example needs: with the credentials that its own Secret holds.
-enum Behind {
-    Http(Vendor),
-    Https(TlsVendor),
-}
-
-impl Behind {
-    fn start(world: &World, documents: &[Value], dialect: Option<String>) -> Self {
-        let spec = &documents
-            .iter()
-            .find(|document| document["spec"]["url"].is_string())
-            .expect("a connection")["spec"];
-        let auth = &spec["auth"];
-        let mut args: Vec<String> = dialect.into_iter().collect();
-        if let Some(reference) = spec["tls"].get("clientCertificateRef") {
-            let part = |key| secret(documents, &reference["name"], key);
-            return Self::Https(asking_for(world, &part("tls.crt"), &part("tls.key")));
-        }
-        if let Some(bearer) = auth.get("bearer") {
-            let key = bearer["secretRef"]["key"].as_str().unwrap();
-            let token = secret(documents, &bearer["secretRef"]["name"], key);
-            if spec["url"].as_str().unwrap().starts_with("https:") {
-                return Self::Https(TlsVendor::start(world.control_plane(), &token));
-            }
-            args.push(format!("--token={token}"));
-        } else if let Some(basic) = auth.get("basic") {
-            let name = &basic["secretRef"]["name"];
-            let user = secret(documents, name, "username");
-            let password = secret(documents, name, "password");
-            args.push(format!("--basic={user}:{password}"));
-        } else if let Some(oauth2) = auth.get("oauth2") {
-            let reference = &oauth2["clientSecretRef"];
-            let key = reference["key"].as_str().unwrap();
-            let secret = secret(documents, &reference["name"], key);
-            let client = oauth2["clientId"].as_str().unwrap();
-            args.push(format!("--oauth2={client}:{secret}"));
-        } else {
-            let api_key = &auth["apiKey"];
-            let key = api_key["secretRef"]["key"].as_str().unwrap();
-            let key = secret(documents, &api_key["secretRef"]["name"], key);
-            let header = api_key["header"].as_str().unwrap();
-            args.push(format!("--api-key={header}={key}"));
-        }
-        if let Some(mode) = spec["identity"]["mode"].as_str() {
-            args.push(e2e::vendor::identity_flag(mode));
-        }
-        if let Some(key) = spec["callback"]["secretRef"]["key"].as_str() {
-            let key = secret(documents, &spec["callback"]["secretRef"]["name"], key);
-            args.push(format!("--callback-secret={key}"));
-        }
-        Self::Http(Vendor::start(&args))
+fn behind(world: &World, documents: &[Value], dialect: Option<String>) -> Vendor {
+    let spec = &documents
+        .iter()
+        .find(|document| document["spec"]["url"].is_string())
+        .expect("a connection")["spec"];
+    let auth = &spec["auth"];
+    let mut args: Vec<String> = dialect.into_iter().collect();
+    if let Some(reference) = spec["tls"].get("clientCertificateRef") {
+        let part = |key| secret(documents, &reference["name"], key);
+        return asking_for(world, &part("tls.crt"), &part("tls.key"));
     }
-
-    fn url(&self) -> &str {
-        match self {
-            Self::Http(vendor) => vendor.url(),
-            Self::Https(vendor) => &vendor.url,
+    if let Some(bearer) = auth.get("bearer") {
+        let key = bearer["secretRef"]["key"].as_str().unwrap();
+        let token = secret(documents, &bearer["secretRef"]["name"], key);
+        if spec["url"].as_str().unwrap().starts_with("https:") {
+            let token = format!("--token={token}");
+            return Vendor::start_tls(world.control_plane(), &[token], None);
         }
+        args.push(format!("--token={token}"));
+    } else if let Some(basic) = auth.get("basic") {
+        let name = &basic["secretRef"]["name"];
+        let user = secret(documents, name, "username");
+        let password = secret(documents, name, "password");
+        args.push(format!("--basic={user}:{password}"));
+    } else if let Some(oauth2) = auth.get("oauth2") {
+        let reference = &oauth2["clientSecretRef"];
+        let key = reference["key"].as_str().unwrap();
+        let secret = secret(documents, &reference["name"], key);
+        let client = oauth2["clientId"].as_str().unwrap();
+        args.push(format!("--oauth2={client}:{secret}"));
+    } else {
+        let api_key = &auth["apiKey"];
+        let key = api_key["secretRef"]["key"].as_str().unwrap();
+        let key = secret(documents, &api_key["secretRef"]["name"], key);
+        let header = api_key["header"].as_str().unwrap();
+        args.push(format!("--api-key={header}={key}"));
     }
-
-    fn count(&self, name: &str) -> u64 {
-        match self {
-            Self::Http(vendor) => vendor.count(name),
-            Self::Https(vendor) => vendor.count(name),
-        }
+    if let Some(mode) = spec["identity"]["mode"].as_str() {
+        args.push(e2e::vendor::identity_flag(mode));
     }
+    if let Some(key) = spec["callback"]["secretRef"]["key"].as_str() {
+        let key = secret(documents, &spec["callback"]["secretRef"]["name"], key);
+        args.push(format!("--callback-secret={key}"));
+    }
+    Vendor::start(&args)
 }
 
 /// A vendor that asks its clients for this certificate, which nobody but itself has signed.
-fn asking_for(world: &World, certificate: &str, key: &str) -> TlsVendor {
+fn asking_for(world: &World, certificate: &str, key: &str) -> Vendor {
     let name = format!("{}.example.crt", world.namespace());
     let file = world.control_plane().dir().join(name);
     fs::write(&file, certificate).unwrap();
     let flag = format!("--tls-client-ca={}", file.display());
     let identity = format!("{certificate}\n{key}");
-    TlsVendor::start_at(
-        free_port(),
-        world.control_plane(),
-        &[&flag],
-        Some(&identity),
-    )
+    Vendor::start_tls(world.control_plane(), &[flag], Some(&identity))
 }
 
 /// The text with the vendor's address in it, and with its authority's certificate.
@@ -174,7 +149,7 @@ fn every_example_becomes_ready_as_it_stands_and_goes_with_kubectl_delete() {
             // It takes an operator that watches all namespaces: below.
             continue;
         }
-        let vendor = Behind::start(&world, &documents, dialect);
+        let vendor = behind(&world, &documents, dialect);
         let yaml = pointed_at(&text, vendor.url(), world.control_plane().ca_pem());
         strictly(&world, &yaml).unwrap_or_else(|error| panic!("{name}: {error}"));
         let subscription = of_kind(&documents, "Subscription").clone();
@@ -240,20 +215,17 @@ fn the_example_with_callbacks_needs_no_poll() {
     let all = files("");
     let (_, text) = all.iter().find(|(file, _)| file == "callback").unwrap();
     let documents = documents(text);
-    let vendor = Behind::start(&world, &documents, None);
-    let Behind::Http(desk) = &vendor else {
-        unreachable!("it is plain http")
-    };
+    let vendor = behind(&world, &documents, None);
     let by_hand = json!({"async": {"after": "manual", "retryAfter": "0s"}});
-    desk.behavior(json!({"operations": {"create": by_hand}}));
+    vendor.behavior(json!({"operations": {"create": by_hand}}));
     let yaml = pointed_at(text, vendor.url(), world.control_plane().ca_pem());
     strictly(&world, &yaml).unwrap();
     let name = of_kind(&documents, "Subscription")["metadata"]["name"]
         .as_str()
         .unwrap();
     let pending = has_it(&world, name);
-    assert_eq!(operations(&desk.calls()), ["create"]);
-    desk.approve(pending["status"]["tenantId"].as_str().unwrap());
+    assert_eq!(operations(&vendor.calls()), ["create"]);
+    vendor.approve(pending["status"]["tenantId"].as_str().unwrap());
     // Its connection is polled every five minutes.
     let ready = world.ready(name);
     assert!(ready["metadata"]["annotations"]["fulfillment-operator.io/called-back"].is_string());
@@ -274,7 +246,7 @@ fn the_example_for_several_namespaces_works_as_it_stands() {
         .cluster_wide()
         .operator_arg(&format!("--cluster-resource-namespace={}", place("Secret")))
         .start();
-    let vendor = Behind::start(&world, &documents, None);
+    let vendor = behind(&world, &documents, None);
     let yaml = pointed_at(text, vendor.url(), world.control_plane().ca_pem());
     let run = |verb: &str| {
         // Into the namespaces that the file names.
@@ -302,15 +274,12 @@ fn the_example_for_several_namespaces_works_as_it_stands() {
 }
 
 /// Limits and parameters arrive as they are written, wherever they stand.
-fn everything_was_sent(applied: &[(String, String, Value, Behind)]) {
+fn everything_was_sent(applied: &[(String, String, Value, Vendor)]) {
     let example = applied
         .iter()
         .find(|(name, ..)| name == "limits-and-parameters")
         .unwrap();
-    let Behind::Http(vendor) = &example.3 else {
-        unreachable!("it is plain http")
-    };
-    let calls = vendor.calls();
+    let calls = example.3.calls();
     let body = calls[0].body();
     assert_eq!(
         body["limits"],

@@ -3,9 +3,11 @@
 
 use e2e::{
     World,
+    history::Twins,
     objects::{self, message, standing},
     vendor::operations,
 };
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 /// The tenant is made, and the answer is lost.
@@ -145,7 +147,9 @@ fn a_twin_is_found_by_the_next_read_and_deleted() {
         .start();
     world.subscribe("mail", json!({}));
     let mail = world.ready("mail");
-    world.vendor.allow_twins(e2e::history::Twins::Accepted);
+    // The interval and the settle time.
+    let most = SignedDuration::from_secs(10 + 3);
+    world.vendor.allow_twins(Twins::Within(most));
     let body = json!({"externalId": mail["status"]["externalId"], "product": "mail-pro", "limits": {"seats": 50}});
     world.vendor.order(&body);
     assert_eq!(world.vendor.count("live"), 2);

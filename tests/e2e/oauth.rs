@@ -255,8 +255,8 @@ fn the_clients_secret_and_its_tokens_appear_nowhere() {
         .operator_arg("--log-level=trace")
         .vendor_arg(&format!("--oauth2={CLIENT}:{SECRET}"))
         .start();
-    // It is told to speak of tenants that it does not have.
-    world.vendor.skip_history();
+    // It is told to speak of it, and does not have it.
+    world.vendor.adopted("t-1");
     world.apply(&secret("client", &[("secret", SECRET)]));
     for (name, way) in [("header", "Basic"), ("form", "Body")] {
         let way = json!({"clientAuthentication": way});

@@ -167,7 +167,8 @@ fn kube_rs_774_one_bad_object_stops_no_other() {
     world.ready("other");
 }
 
-/// The client below repeats any method on 429, 503 and 504: a create, too.
+/// The client below repeats any method on 429, 503 and 504: a create, too. This is the vendor's; the one
+/// of the API server is in `controller/tests/kubernetes.rs`.
 #[test]
 fn kube_rs_2082_nothing_below_us_repeats_a_create() {
     let world = World::builder().identity_none().start();

@@ -7,11 +7,10 @@
 )]
 
 use crate::faults::{Trap, assert_clean};
-use control_plane::{ControlPlane, spawn_bound};
+use control_plane::spawn_bound;
 use e2e::{
-    SOON, Vendor, World, binaries, free_port,
+    Vendor, World, binaries, free_port,
     objects::{self, message, standing},
-    poll,
     vendor::{Call, TOKEN},
 };
 use serde_json::{Value, json};
@@ -218,8 +217,8 @@ fn secrets_that_a_vendor_echoes_appear_nowhere() {
     let basic = Vendor::start(&[format!("--basic=reseller-42:{PASSWORD}")]);
     let api_key = Vendor::start(&[format!("--api-key=X-Reseller-Key={API_KEY}")]);
     for vendor in [&world.vendor, &basic, &api_key] {
-        // They are told to speak of tenants that they do not have.
-        vendor.skip_history();
+        // They are told to speak of it, and do not have it.
+        vendor.adopted("t-1");
     }
     let connection = |name: &str, vendor: &Vendor, auth: Value| {
         let auth = json!({"auth": auth});
@@ -805,79 +804,11 @@ fn a_proxy_in_the_environment_is_not_used_for_vendors() {
     assert_eq!(trap.seen(), 0);
 }
 
-/// The reference vendor behind HTTPS, with a certificate of the control plane's authority for
-/// 127.0.0.1 and localhost.
-pub(crate) struct TlsVendor {
-    pub(crate) url: String,
-    child: Child,
-    client: reqwest::blocking::Client,
-}
-
-impl TlsVendor {
-    pub(crate) fn start(control_plane: &ControlPlane, token: &str) -> Self {
-        let token = format!("--token={token}");
-        Self::start_at(free_port(), control_plane, &[&token], None)
-    }
-
-    /// With more flags, on that port; `identity` is the certificate and key that it asks clients
-    /// for, if it does.
-    pub(crate) fn start_at(
-        port: u16,
-        control_plane: &ControlPlane,
-        args: &[&str],
-        identity: Option<&str>,
-    ) -> Self {
-        let dir = control_plane.dir();
-        let mut command = Command::new(binaries::vendor());
-        command
-            .arg(format!("--listen=127.0.0.1:{port}"))
-            .arg("--tls-cert")
-            .arg(dir.join("serving.crt"))
-            .arg("--tls-key")
-            .arg(dir.join("serving.key"))
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let ca = reqwest::Certificate::from_pem(control_plane.ca_pem().as_bytes()).unwrap();
-        let mut client = reqwest::blocking::Client::builder()
-            .no_proxy()
-            .tls_certs_only([ca]);
-        if let Some(pem) = identity {
-            client = client.identity(reqwest::Identity::from_pem(pem.as_bytes()).unwrap());
-        }
-        let vendor = Self {
-            url: format!("https://127.0.0.1:{port}"),
-            child: spawn_bound(command).unwrap(),
-            client: client.build().unwrap(),
-        };
-        poll("the vendor is up", SOON, || {
-            let url = format!("{}/_vendor/readyz", vendor.url);
-            vendor.client.get(url).send().map(drop)
-        });
-        vendor
-    }
-
-    /// How often an operation was called, or what there is.
-    pub(crate) fn count(&self, name: &str) -> u64 {
-        let url = format!("{}/_vendor/counts", self.url);
-        let counts: Value = self.client.get(url).send().unwrap().json().unwrap();
-        counts[name].as_u64().unwrap()
-    }
-}
-
-impl Drop for TlsVendor {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn a_vendor_with_a_private_authority_is_trusted_by_its_bundle_alone() {
     let world = World::start();
-    let vendor = TlsVendor::start(world.control_plane(), "quickstart-token");
-    let by_name = vendor.url.replace("127.0.0.1", "localhost");
+    let vendor = Vendor::start_tls::<&str>(world.control_plane(), &[], None);
+    let by_name = vendor.url().replace("127.0.0.1", "localhost");
     let ca = world.control_plane().ca_pem();
     let in_base64 = base64(ca.as_bytes());
     let other =
@@ -890,16 +821,16 @@ fn a_vendor_with_a_private_authority_is_trusted_by_its_bundle_alone() {
         .collect();
     let both = format!("{other}{ca}");
     let bundle = |pem: &str| json!({"caBundle": pem});
-    apply_at(&world, "address", &vendor.url, &bundle(ca));
+    apply_at(&world, "address", vendor.url(), &bundle(ca));
     apply_at(&world, "name", &by_name, &bundle(&in_base64));
-    apply_at(&world, "both", &vendor.url, &bundle(&both));
-    apply_at(&world, "wrong", &vendor.url, &bundle(&other));
-    apply_at(&world, "public", &vendor.url, &Value::Null);
-    apply_at(&world, "no-pem", &vendor.url, &bundle("not a certificate"));
+    apply_at(&world, "both", vendor.url(), &bundle(&both));
+    apply_at(&world, "wrong", vendor.url(), &bundle(&other));
+    apply_at(&world, "public", vendor.url(), &Value::Null);
+    apply_at(&world, "no-pem", vendor.url(), &bundle("not a certificate"));
     let cut = &ca[..ca.len() / 2];
-    apply_at(&world, "cut", &vendor.url, &bundle(cut));
+    apply_at(&world, "cut", vendor.url(), &bundle(cut));
     // The certificate is for 127.0.0.1.
-    let elsewhere = vendor.url.replace("127.0.0.1", "127.0.0.2");
+    let elsewhere = vendor.url().replace("127.0.0.1", "127.0.0.2");
     apply_at(&world, "elsewhere", &elsewhere, &bundle(ca));
     // Plain text where TLS is expected, and the other way round.
     let plain = world.vendor.url().replace("http:", "https:");

@@ -3,7 +3,7 @@
 //! It shares no code with the operator and knows nothing of what the operator believes: it replays
 //! what the vendor recorded, call by call, and says in words what must never have happened.
 
-use crate::vendor::Call;
+use crate::call::Call;
 use jiff::SignedDuration;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
@@ -35,6 +35,15 @@ pub struct Rules {
     /// Tenants that somebody changed behind the operator's back: the log does not tell how they
     /// fared, so they count as nobody's twin and as never terminated.
     pub altered: BTreeSet<String>,
+    /// The names that Subscriptions ordered ([`crate::orders`]); none where no Subscription stands
+    /// behind the calls.
+    pub ordered: Option<BTreeSet<String>>,
+}
+
+/// The names under which the operator made tenants.
+pub fn made(calls: &[Call]) -> BTreeSet<String> {
+    let made = calls.iter().filter(|call| makes(call));
+    made.filter_map(external_id).collect()
 }
 
 /// Every way in which the log breaks the promise, in words; the calls in their order.
@@ -94,6 +103,7 @@ impl Replay<'_> {
 
     fn take(&mut self, call: &Call) {
         self.effect_is_asked_for(call);
+        self.is_ordered(call);
         self.mutates_its_own(call);
         if let Some(id) = call.0["effect"]["tenantId"].as_str() {
             self.learn(call, id);
@@ -122,6 +132,18 @@ impl Replay<'_> {
             self.violation(call, &format!("it has an effect nobody asked for: {kind}"));
         } else if kind != "none" && !call.0["effect"]["tenantId"].is_string() {
             self.violation(call, "it has an effect on no tenant");
+        }
+    }
+
+    /// A tenant that the operator made is one that a Subscription ordered: that exists, or did.
+    fn is_ordered(&mut self, call: &Call) {
+        let Some(ordered) = self.rules.ordered.as_ref().filter(|_| makes(call)) else {
+            return;
+        };
+        match external_id(call) {
+            Some(name) if ordered.contains(&name) => {}
+            Some(name) => self.violation(call, &format!("no Subscription ever ordered {name}")),
+            None => self.violation(call, "nobody can tell which Subscription ordered it"),
         }
     }
 
@@ -287,6 +309,11 @@ fn external_id(call: &Call) -> Option<String> {
     let (said, body) = (&call.0["effect"]["externalId"], call.body());
     let names = [said, &body["externalId"], &body["external_id"]];
     names.into_iter().find_map(Value::as_str).map(str::to_owned)
+}
+
+/// It is a create of the operator's, and had its effect.
+fn makes(call: &Call) -> bool {
+    effect(call) == "created" && is_operators(call)
 }
 
 fn is_operators(call: &Call) -> bool {

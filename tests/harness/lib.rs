@@ -25,8 +25,8 @@
 //! * [`Vendor`] steers the vendor and shows what it was asked; [`Operator`] kills, stops and starts
 //!   the operator; [`costs::Meter`] counts what something cost; [`kstatus::status`] says what GitOps
 //!   tools take an object for.
-//! * At the end of every vendor its log is judged by [`history::check`]; what a test did behind the
-//!   operator's back is taken into account, and [`Vendor::skip_history`] opts out.
+//! * At the end of every vendor its log is judged by [`history::check`], also where it speaks https or
+//!   is down; what a test did behind the operator's back is taken into account.
 //!
 //! If a test panics, the end of its operator's log is printed. `KEEP_CONTROL_PLANE=1` keeps the
 //! control plane's directory, in which all operators' logs are.
@@ -44,6 +44,7 @@
 
 mod api;
 pub mod binaries;
+mod call;
 pub mod costs;
 pub mod examples;
 pub mod flood;
@@ -52,6 +53,7 @@ pub mod http;
 pub mod kstatus;
 pub mod objects;
 mod operator;
+pub mod orders;
 pub mod ports;
 pub mod vendor;
 mod world;

@@ -1,14 +1,17 @@
 //! The reference vendor as a process, and what it lets its owner see and do.
 
+pub use crate::call::{Call, operations};
 use crate::{
     binaries,
     history::{self, Rules, Twins},
-    http, poll,
+    http, orders, poll,
     ports::free_port,
 };
-use control_plane::{pause, resume, spawn_bound, terminate};
-use jiff::Timestamp;
-use reqwest::{Method, blocking::Response};
+use control_plane::{ControlPlane, pause, resume, spawn_bound, terminate};
+use reqwest::{
+    Method,
+    blocking::{Client, Response},
+};
 use serde_json::{Value, json};
 use std::{
     fs::File,
@@ -51,8 +54,12 @@ pub struct Vendor {
     port: u16,
     args: Vec<String>,
     child: Mutex<Option<Child>>,
-    /// What its log is judged by at the end; none where it is not.
-    rules: Mutex<Option<Rules>>,
+    /// What its owner looks at it with.
+    client: Mutex<Client>,
+    /// What its log is judged by at the end.
+    rules: Mutex<Rules>,
+    /// Whether no Subscription stands behind what it is asked for.
+    alone: bool,
     dir: TempDir,
 }
 
@@ -60,25 +67,68 @@ impl Vendor {
     /// Starts one that asks for [`TOKEN`]; more flags, for example `--identity=none` or
     /// `--dialect=scenario`, as needed.
     pub fn start<S: AsRef<str>>(args: &[S]) -> Self {
+        Self::launch(args, "http", http::plain().clone(), false)
+    }
+
+    /// The same where no Subscription stands behind what it is asked for: `check-vendor` asks, or the
+    /// test itself.
+    pub fn start_alone<S: AsRef<str>>(args: &[S]) -> Self {
+        Self::launch(args, "http", http::plain().clone(), true)
+    }
+
+    /// The same over https, with a certificate of the control plane's authority for 127.0.0.1 and
+    /// localhost. `identity` is a certificate with its key that it takes from its owner, where it asks
+    /// for one.
+    pub fn start_tls<S: AsRef<str>>(
+        plane: &ControlPlane,
+        args: &[S],
+        identity: Option<&str>,
+    ) -> Self {
+        let file = |flag: &str, name: &str| format!("{flag}={}", plane.dir().join(name).display());
+        let mut all = vec![
+            file("--tls-cert", "serving.crt"),
+            file("--tls-key", "serving.key"),
+        ];
+        all.extend(args.iter().map(|arg| arg.as_ref().to_owned()));
+        Self::launch(&all, "https", http::showing(plane, identity), false)
+    }
+
+    fn launch<S: AsRef<str>>(args: &[S], scheme: &str, client: Client, alone: bool) -> Self {
         let given = |flag: &str| args.iter().any(|arg| arg.as_ref().starts_with(flag));
         let mut all = Vec::new();
-        let auth = ["--token", "--basic", "--api-key", "--oauth2"];
+        let auth = [
+            "--token",
+            "--basic",
+            "--api-key",
+            "--oauth2",
+            "--tls-client-ca",
+        ];
         if !auth.into_iter().any(given) {
             all.push(format!("--token={TOKEN}"));
         }
         all.extend(args.iter().map(|arg| arg.as_ref().to_owned()));
         let port = free_port();
-        let scheme = if given("--tls-cert") { "https" } else { "http" };
         let vendor = Self {
             url: format!("{scheme}://127.0.0.1:{port}"),
             port,
             args: all,
             child: Mutex::new(None),
-            rules: Mutex::new(Some(Rules::default())),
+            client: Mutex::new(client),
+            rules: Mutex::default(),
+            alone,
             dir: tempfile::tempdir().unwrap(),
         };
         vendor.run();
         vendor
+    }
+
+    /// Takes another certificate from its owner from the next start on.
+    pub fn take(&self, plane: &ControlPlane, identity: &str) {
+        *self.client.lock().unwrap() = http::showing(plane, Some(identity));
+    }
+
+    fn client(&self) -> Client {
+        self.client.lock().unwrap().clone()
     }
 
     /// Where it is reached: what a connection's `spec.url` is to be.
@@ -116,9 +166,8 @@ impl Vendor {
             {
                 panic!("the vendor ended: {status}\n{}", self.log());
             }
-            let answer = http::plain()
-                .get(format!("{}/_vendor/readyz", self.url))
-                .send();
+            let url = format!("{}/_vendor/readyz", self.url);
+            let answer = self.client().get(url).send();
             answer.map(drop).map_err(|error| error.to_string())
         });
     }
@@ -281,7 +330,8 @@ impl Vendor {
     /// Buys a tenant as somebody else with the operator's token: `{"externalId", "product", …}`, or
     /// what the vendor's dialect says for it. Returns the answer.
     pub fn order(&self, body: &Value) -> Value {
-        let answer = http::plain()
+        let answer = self
+            .client()
             .post(format!("{}{}", self.url, self.path()))
             .bearer_auth(TOKEN)
             .json(body)
@@ -303,12 +353,7 @@ impl Vendor {
         }
     }
 
-    /// Its log is not judged at the end: it was told to break its promises.
-    pub fn skip_history(&self) {
-        *self.rules.lock().unwrap() = None;
-    }
-
-    /// A person gave the operator this tenant.
+    /// A person gave the operator this tenant, or the vendor was told to speak of it as if it had it.
     pub fn adopted(&self, id: &str) {
         self.rule(|rules| rules.adopted.extend([id.to_owned()]));
     }
@@ -320,8 +365,14 @@ impl Vendor {
 
     /// How its log so far breaks the promise, in words. At the end it is judged anyway.
     pub fn violations(&self) -> Vec<String> {
-        let rules = self.rules.lock().unwrap().clone();
-        rules.map_or_else(Vec::new, |rules| history::check(&self.calls(), &rules))
+        self.judge(&self.calls())
+    }
+
+    fn judge(&self, calls: &[Call]) -> Vec<String> {
+        let mut rules = self.rules.lock().unwrap().clone();
+        let made = history::made(calls);
+        rules.ordered = (!self.alone).then(|| orders::ordered(&made, |_| true));
+        history::check(calls, &rules)
     }
 
     fn altered(&self, id: &str) {
@@ -329,16 +380,7 @@ impl Vendor {
     }
 
     fn rule(&self, change: impl FnOnce(&mut Rules)) {
-        self.rules.lock().unwrap().as_mut().map(change);
-    }
-
-    /// The log at the end and what it is judged by; none where it is not judged, or where nobody
-    /// can be asked for it any more.
-    fn history(&self) -> Option<(Vec<Call>, Rules)> {
-        let rules = self.rules.lock().unwrap().take()?;
-        let runs = self.child.lock().unwrap().is_some();
-        let judged = runs && self.url.starts_with("http://") && !std::thread::panicking();
-        judged.then(|| (self.calls(), rules))
+        change(&mut self.rules.lock().unwrap());
     }
 
     fn list(&self, path: &str) -> Vec<Value> {
@@ -346,8 +388,8 @@ impl Vendor {
     }
 
     fn admin(&self, method: &Method, path: &str, body: Option<&Value>) -> Response {
-        let mut request =
-            http::plain().request(method.clone(), format!("{}/_vendor{path}", self.url));
+        let url = format!("{}/_vendor{path}", self.url);
+        let mut request = self.client().request(method.clone(), url);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -368,12 +410,16 @@ impl Vendor {
 
 impl Drop for Vendor {
     fn drop(&mut self) {
-        let history = self.history();
+        if std::thread::panicking() {
+            return self.kill();
+        }
+        if self.child.lock().unwrap().is_none() {
+            // It is down and has its log still.
+            self.run();
+        }
+        let calls = self.calls();
         self.kill();
-        let Some((calls, rules)) = history else {
-            return;
-        };
-        let violations = history::check(&calls, &rules).join("\n");
+        let violations = self.judge(&calls).join("\n");
         if !violations.is_empty() {
             let calls: Vec<String> = calls.iter().map(Call::brief).collect();
             panic!(
@@ -400,47 +446,4 @@ pub fn id_in(answer: &Value) -> String {
 pub fn seats_of(tenant: &Value) -> Option<u64> {
     let seats = &tenant["limits"]["seats"];
     seats.as_u64().or_else(|| seats.as_str()?.parse().ok())
-}
-
-/// A call as the vendor recorded it.
-#[derive(Clone, Debug)]
-pub struct Call(pub Value);
-
-impl Call {
-    /// Its number, counting up from 1.
-    pub fn sequence(&self) -> u64 {
-        self.0["sequence"].as_u64().unwrap()
-    }
-
-    /// `create`, `get`, `lookup`, `change`, `disable`, `enable`, `delete`, `token` or `other`.
-    pub fn operation(&self) -> &str {
-        self.0["operation"].as_str().unwrap()
-    }
-
-    /// What matters of it, in a line.
-    pub fn brief(&self) -> String {
-        let (operation, sequence) = (self.operation(), self.sequence());
-        let (path, status, effect) = (&self.0["path"], &self.0["status"], &self.0["effect"]);
-        format!("{sequence} {operation} {path} {status} {effect}")
-    }
-
-    /// When it came in.
-    pub fn time(&self) -> Timestamp {
-        self.0["time"].as_str().unwrap().parse().unwrap()
-    }
-
-    /// The JSON body, `null` if there was none.
-    pub fn body(&self) -> &Value {
-        &self.0["body"]
-    }
-
-    /// The status answered; none where the connection was closed instead.
-    pub fn status(&self) -> Option<u64> {
-        self.0["status"].as_u64()
-    }
-}
-
-/// The operations of calls, in order.
-pub fn operations(calls: &[Call]) -> Vec<&str> {
-    calls.iter().map(Call::operation).collect()
 }

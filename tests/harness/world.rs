@@ -7,6 +7,7 @@ use crate::{
     history::Twins,
     log_tail,
     objects::{self, condition, is_observed, standing},
+    orders::Watch,
     poll_or,
     vendor::{TOKEN, identity_flag, identity_of},
 };
@@ -44,6 +45,7 @@ pub struct World {
     reader: Reader,
     namespace: String,
     operator_namespace: String,
+    orders: Option<Watch>,
     control_plane: Plane,
 }
 
@@ -182,14 +184,16 @@ impl Builder {
         let flag = |arg: &str| arg.split('=').next().unwrap_or_default().to_owned();
         args.retain(|own| !self.operator_args.iter().any(|arg| flag(arg) == flag(own)));
         args.extend(self.operator_args);
-        let world = World {
+        let mut world = World {
             operator: Operator::new(kubeconfig, log, args),
             vendor: Vendor::start(&self.vendor_args),
             reader: Reader::new(&control_plane),
             namespace,
             operator_namespace,
+            orders: None,
             control_plane,
         };
+        world.install_crds();
         if self.connection["policies"]["onUnknownOutcome"] == "Retry" {
             world.vendor.allow_twins(Twins::Accepted);
         }
@@ -243,15 +247,8 @@ impl World {
         &self.control_plane
     }
 
-    /// CRDs, namespaces, and the operator's account with the chart's rights and nothing more.
+    /// Namespaces, and the operator's account with the chart's rights and nothing more.
     fn prepare(&self, operator_namespace: &str, cluster_wide: bool) -> PathBuf {
-        match &self.control_plane {
-            Plane::Shared(_) => {
-                static ONCE: OnceLock<()> = OnceLock::new();
-                ONCE.get_or_init(|| self.install_crds());
-            }
-            Plane::Own(_) => self.install_crds(),
-        }
         let mut objects = vec![namespace(&self.namespace)];
         if operator_namespace != self.namespace {
             objects.push(namespace(operator_namespace));
@@ -269,7 +266,24 @@ impl World {
             .unwrap()
     }
 
-    fn install_crds(&self) {
+    /// The CRDs, and from then on all orders are seen.
+    fn install_crds(&mut self) {
+        static SHARED: OnceLock<Watch> = OnceLock::new();
+        match &self.control_plane {
+            Plane::Shared(plane) => {
+                SHARED.get_or_init(|| {
+                    self.apply_crds();
+                    Watch::start(plane)
+                });
+            }
+            Plane::Own(plane) => {
+                self.apply_crds();
+                self.orders = Some(Watch::start(plane));
+            }
+        }
+    }
+
+    fn apply_crds(&self) {
         let crds = workspace().join("crds");
         let crds = crds.to_str().unwrap();
         self.kubectl(&["apply", "--server-side", "-f", crds]);

@@ -1,6 +1,6 @@
 //! The checker reads what real vendors record, whatever dialect they speak.
 
-use super::{Rules, check};
+use super::{Rules, Twins, check};
 use crate::{
     Vendor, http,
     vendor::{TOKEN, id_in, identity_of},
@@ -76,7 +76,7 @@ fn end(vendor: &Vendor, id: &str) {
 #[test]
 fn a_life_is_good_and_what_is_over_stays_so() {
     for dialect in DIALECTS {
-        let vendor = Vendor::start(&[format!("--dialect={dialect}")]);
+        let vendor = Vendor::start_alone(&[format!("--dialect={dialect}")]);
         let id = buy(&vendor, "k");
         assert_eq!(vendor.tenants_of("k").len(), 1, "{dialect}");
         end(&vendor, &id);
@@ -87,7 +87,7 @@ fn a_life_is_good_and_what_is_over_stays_so() {
         );
 
         // Nobody of us made this one.
-        vendor.skip_history();
+        vendor.adopted("t-9");
         let before = vendor.sequence();
         let path = format!("{}/t-9", vendor.path());
         let change = json!({"version": 1});
@@ -107,8 +107,8 @@ fn a_twin_is_seen() {
         .into_iter()
         .filter(|dialect| identity_of(dialect) != "ExternalId")
     {
-        let vendor = Vendor::start(&[format!("--dialect={dialect}")]);
-        vendor.skip_history();
+        let vendor = Vendor::start_alone(&[format!("--dialect={dialect}")]);
+        vendor.allow_twins(Twins::Accepted);
         let (first, second) = (buy(&vendor, "k"), buy(&vendor, "k"));
         let said = check(&vendor.calls(), &Rules::default());
         let expected = format!("call 2 (create): {second} is a twin of {first}, all of k");
@@ -119,8 +119,8 @@ fn a_twin_is_seen() {
 /// A purchase under way is hidden in one dialect. It is a tenant all the same.
 #[test]
 fn what_is_not_seen_yet_is_not_gone() {
-    let vendor = Vendor::start(&["--dialect=operation"]);
-    vendor.skip_history();
+    let vendor = Vendor::start_alone(&["--dialect=operation"]);
+    vendor.allow_twins(Twins::Accepted);
     vendor.behavior(json!({"operationTime": "1h"}));
     let order = json!({"externalId": "k"});
     for _ in 0..2 {

@@ -174,6 +174,28 @@ fn an_effect_that_nobody_asked_for() {
 }
 
 #[test]
+fn a_tenant_that_no_subscription_ordered() {
+    let mut log = log();
+    log.create("t-1", "k").create("t-2", "other");
+    // Whoever else buys there is not asked.
+    log.create("t-3", "third").by_another();
+    let names = ["k", "other"].map(str::to_owned);
+    assert_eq!(made(&log.0), BTreeSet::from(names.clone()));
+    let ordered = |names: &[String]| Rules {
+        ordered: Some(names.iter().cloned().collect()),
+        ..Rules::default()
+    };
+    assert_eq!(log.check(&ordered(&names)), "");
+    let said = log.check(&ordered(&names[..1]));
+    assert_eq!(said, "call 2 (create): no Subscription ever ordered other");
+    let mut nameless = Log::default();
+    let effect = json!({"kind": "created", "tenantId": "t-1"});
+    nameless.call("create", "/tenant", 201, effect);
+    let said = "call 1 (create): nobody can tell which Subscription ordered it";
+    assert_eq!(nameless.check(&ordered(&[])), said);
+}
+
+#[test]
 fn an_effect_on_no_tenant() {
     let mut log = log();
     log.call("create", "/tenant", 201, json!({"kind": "created"}));

@@ -6,8 +6,8 @@ use proof::{Size, matrix};
 fn every_cell_of_the_sample_ends_as_promised() {
     let tally = matrix::run(Size::Sample, None);
     assert_eq!(tally.failed, 0, "{tally:?}");
-    // The calm runs and the control are 45: of the cells, most must have had their call.
-    assert!(tally.passed > 65, "{tally:?}");
+    // The calm runs and the control are 48: of the cells, most must have had their call.
+    assert!(tally.passed > 68, "{tally:?}");
 }
 
 /// The operator once took its own record for another's, and slept until the next drift read.

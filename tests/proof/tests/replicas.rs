@@ -5,8 +5,12 @@ use fulfillment_crds::IdentityMode;
 use proof::{Size, replicas::Case};
 
 fn sample(case: Case) {
+    sample_in(IdentityMode::ExternalId, case);
+}
+
+fn sample_in(mode: IdentityMode, case: Case) {
     let reach = case.reach(Size::Sample).unwrap();
-    case.run(IdentityMode::ExternalId, reach);
+    case.run(mode, reach);
 }
 
 #[test]
@@ -17,6 +21,11 @@ fn two_that_act_make_one_tenant() {
 #[test]
 fn a_leader_that_is_killed_is_succeeded() {
     sample(Case::Killed);
+}
+
+#[test]
+fn where_nothing_tells_what_became_of_a_create_a_person_does() {
+    sample_in(IdentityMode::None, Case::Killed);
 }
 
 #[test]

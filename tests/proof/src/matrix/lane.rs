@@ -69,6 +69,11 @@ impl Lane {
         })
     }
 
+    /// Where its objects are.
+    pub(super) fn namespace(&self) -> &str {
+        self.world.namespace()
+    }
+
     /// The operator is killed.
     pub(super) fn down(&self) {
         self.world.operator.kill9();

@@ -7,7 +7,7 @@ use super::{
 };
 use e2e::{
     history::{self, Rules, Twins},
-    objects,
+    objects, orders,
     vendor::{Call, TOKEN, id_in, seats_of},
 };
 use reference_vendor::Running;
@@ -363,12 +363,19 @@ impl<'l> Stage<'l> {
 
     /// The vendor's log is one that the promise allows.
     pub(super) fn history(&self) -> Result<(), String> {
+        let calls = self.calls()?;
+        let here = self.lane.namespace();
+        // Those of the cell have its connection.
+        let ordered = orders::ordered(&history::made(&calls), |who| {
+            who.namespace == here && who.connection == self.name
+        });
         let rules = Rules {
             twins: self.promise.twins,
             adopted: self.adopted.borrow().clone(),
+            ordered: Some(ordered),
             ..Rules::default()
         };
-        let violations = history::check(&self.calls()?, &rules);
+        let violations = history::check(&calls, &rules);
         if violations.is_empty() {
             Ok(())
         } else {

@@ -93,7 +93,7 @@ impl Case {
         (times > 0).then_some(Reach { times, of })
     }
 
-    /// Runs it; says how long take-overs took.
+    /// Runs it; says what it brought.
     pub fn run(self, mode: IdentityMode, reach: Reach) -> Times {
         let times = reach.times;
         match self {
@@ -149,11 +149,8 @@ fn both_act(mode: IdentityMode, count: usize) -> Times {
     fleet.declare(&all, 50, "Active");
     fleet.converges();
     kubectl(&["delete", "subscriptions", "--all", "--wait=false"]);
-    for name in &all {
-        fleet.world.gone("Subscription", name);
-    }
-    fleet.converges();
-    Times::default()
+    fleet.all_gone();
+    fleet.seen(Times::default())
 }
 
 /// Buys a batch, and is in the middle of it when it returns.
@@ -180,7 +177,7 @@ fn killed(mode: IdentityMode, election: Election, rounds: usize) -> Times {
         times.add(killed.elapsed());
         fleet.converges();
     }
-    times
+    fleet.seen(times)
 }
 
 fn paused(mode: IdentityMode, rounds: usize) -> Times {
@@ -202,7 +199,7 @@ fn paused(mode: IdentityMode, rounds: usize) -> Times {
         fleet.replicas[leader].start();
         fleet.converges();
     }
-    times
+    fleet.seen(times)
 }
 
 fn cut_off(mode: IdentityMode, rounds: usize) -> Times {
@@ -235,7 +232,7 @@ fn cut_off(mode: IdentityMode, rounds: usize) -> Times {
         first.start();
     }
     fleet.converges();
-    times
+    fleet.seen(times)
 }
 
 fn rolled_out(mode: IdentityMode, rollouts: usize) -> Times {
@@ -267,5 +264,5 @@ fn rolled_out(mode: IdentityMode, rollouts: usize) -> Times {
     });
     fleet.converges();
     assert!(times.most() < AFTER_A_RELEASE, "{times}");
-    times
+    fleet.seen(times)
 }

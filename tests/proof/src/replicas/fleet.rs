@@ -1,18 +1,21 @@
 //! Several replicas of one operator, and what must be true of their vendor.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
 use e2e::{
     Operator, World,
     objects::{self, is_observed, standing},
+    vendor::id_in,
 };
 use fulfillment_crds::IdentityMode;
 use serde_json::{Value, json};
 
-use super::proxy::Proxy;
+use super::{proxy::Proxy, times::Times};
 
 /// How long anything may take that takes seconds on a quiet machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -52,6 +55,8 @@ pub(super) struct Fleet {
     pub(super) replicas: Vec<Operator>,
     pub(super) proxy: Proxy,
     pub(super) world: World,
+    /// The requests about which a person was asked, and answered.
+    answered: Mutex<BTreeSet<String>>,
 }
 
 impl Fleet {
@@ -80,6 +85,7 @@ impl Fleet {
             replicas,
             proxy,
             world,
+            answered: Mutex::default(),
         };
         for replica in &fleet.replicas {
             replica.start();
@@ -153,6 +159,53 @@ impl Fleet {
         self.never_two();
     }
 
+    /// Waits until no Subscription and no tenant is left.
+    pub(super) fn all_gone(&self) {
+        self.world.eventually("all is gone", PATIENCE, || {
+            let left = self.world.list("Subscription");
+            left.iter().for_each(|object| self.answer(object));
+            let live = self.world.vendor.live();
+            if left.is_empty() && live.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{} left, live: {live:?}", left.len()))
+            }
+        });
+        self.never_two();
+    }
+
+    /// Where a person is asked what became of a create, they say what is true at the vendor, once it
+    /// has nothing under way.
+    fn answer(&self, object: &Value) {
+        if standing(object, "Ready") != "False CreateOutcomeUnknown" {
+            return;
+        }
+        let vendor = &self.world.vendor;
+        let request = object["status"]["request"]["id"].as_str().unwrap();
+        if vendor.count("inFlight") > 0 || self.answered.lock().unwrap().contains(request) {
+            return;
+        }
+        let name = &object["status"]["externalId"];
+        let tenant = vendor
+            .live()
+            .into_iter()
+            .find(|tenant| tenant["externalId"] == *name);
+        let answer = match tenant {
+            Some(tenant) => format!("adopt:{}", id_in(&tenant)),
+            None => format!("none:{request}"),
+        };
+        let annotation = format!("fulfillment-operator.io/resolve-create={answer}");
+        let name = object["metadata"]["name"].as_str().unwrap();
+        self.world.annotate(name, &annotation);
+        self.answered.lock().unwrap().insert(request.to_owned());
+    }
+
+    /// What a case brought, at its end.
+    pub(super) fn seen(&self, mut times: Times) -> Times {
+        times.asked = self.answered.lock().unwrap().len();
+        times
+    }
+
     /// Fails where the vendor has two tenants of one name, or its log breaks the promise.
     pub(super) fn never_two(&self) {
         let vendor = &self.world.vendor;
@@ -162,6 +215,7 @@ impl Fleet {
 
     fn looks_right(&self) -> Result<(), String> {
         let subscriptions = self.world.list("Subscription");
+        subscriptions.iter().for_each(|object| self.answer(object));
         let live = self.world.vendor.live();
         for object in &subscriptions {
             as_declared(object, &live)?;

@@ -2,7 +2,8 @@
 //! with the real vendor and the real binary under the chart's rights.
 //!
 //! After each, every Subscription is Ready and has one live tenant, and the vendor's log shows that
-//! there never was a second.
+//! there never was a second. In mode `None` somebody answers what a create that was under way has come
+//! to, as the promise has it there.
 #![expect(
     clippy::unwrap_used,
     reason = "a case fails by panicking; run counts it"
@@ -22,11 +23,12 @@ pub use times::Times;
 
 use crate::{Size, Tally};
 
-/// The modes in which a Subscription never needs a person, whatever replicas do.
-const MODES: [IdentityMode; 3] = [
+/// In none of them is anything left out.
+const MODES: [IdentityMode; 4] = [
     IdentityMode::ExternalId,
     IdentityMode::IdempotencyKey,
     IdentityMode::Lookup,
+    IdentityMode::None,
 ];
 
 /// Runs this part, or the cases that have a word in their line.
@@ -74,10 +76,13 @@ fn cases(size: Size) -> Vec<(String, IdentityMode, Case, Reach)> {
 }
 
 fn seen(times: &Times) -> String {
-    if times.is_empty() {
-        String::new()
-    } else {
-        format!("; taken over after {times}")
+    let taken_over = match times.is_empty() {
+        true => String::new(),
+        false => format!("; taken over after {times}"),
+    };
+    match times.asked {
+        0 => taken_over,
+        asked => format!("{taken_over}; {asked} held for a person, who answered"),
     }
 }
 

@@ -1,26 +1,30 @@
-//! Take-over times.
+//! What a case brought: how long take-overs took, and how often a person was asked.
 
 use std::{fmt, time::Duration};
 
 /// Some times, of which the least, the middle and the most are shown.
 #[derive(Clone, Debug, Default)]
-pub struct Times(Vec<Duration>);
+pub struct Times {
+    times: Vec<Duration>,
+    /// How many questions to a person were answered (mode `None`).
+    pub asked: usize,
+}
 
 impl Times {
     /// One more.
     pub fn add(&mut self, time: Duration) {
-        self.0.push(time);
-        self.0.sort();
+        self.times.push(time);
+        self.times.sort();
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.times.is_empty()
     }
 
     /// The longest.
     pub fn most(&self) -> Duration {
-        self.0.last().copied().unwrap_or_default()
+        self.times.last().copied().unwrap_or_default()
     }
 }
 
@@ -30,10 +34,10 @@ impl fmt::Display for Times {
         write!(
             f,
             "min {:.1} s, median {:.1} s, max {:.1} s (of {})",
-            seconds(self.0.first()),
-            seconds(self.0.get(self.0.len() / 2)),
-            seconds(self.0.last()),
-            self.0.len()
+            seconds(self.times.first()),
+            seconds(self.times.get(self.times.len() / 2)),
+            seconds(self.times.last()),
+            self.times.len()
         )
     }
 }

@@ -1,0 +1,97 @@
+//! The Kubernetes client against a real HTTP server that says exactly what a test wants it to say.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod socket;
+
+use std::sync::{Arc, Mutex};
+
+use fulfillment_crds::{Subscription, SubscriptionStatus};
+use fulfillment_operator::kubernetes::{Cluster, Guard};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Config, api::PostParams};
+use serde_json::json;
+use socket::read_request;
+use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+/// An API server that refuses every request, and remembers it.
+struct Refusing {
+    cluster: Cluster,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Refusing {
+    async fn start(status: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::<Mutex<Vec<String>>>::default();
+        let seen = Arc::clone(&requests);
+        // As soon as its caller may.
+        let head =
+            format!("HTTP/1.1 {status} Later\r\nretry-after: 0\r\ncontent-length: 0\r\n\r\n");
+        tokio::spawn(async move {
+            while let Ok((mut socket, _)) = listener.accept().await {
+                let (head, seen) = (head.clone(), Arc::clone(&seen));
+                tokio::spawn(async move {
+                    while let Some(request) = read_request(&mut socket).await {
+                        seen.lock().unwrap().push(request);
+                        if socket.write_all(head.as_bytes()).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        let config = Config::new(url.parse().unwrap());
+        Self {
+            cluster: Cluster::new(config).unwrap(),
+            requests,
+        }
+    }
+
+    /// The methods of what came since this was asked last.
+    fn methods(&self) -> Vec<String> {
+        let requests = std::mem::take(&mut *self.requests.lock().unwrap());
+        let method = |request: &String| request.split(' ').next().unwrap_or_default().to_owned();
+        requests.iter().map(method).collect()
+    }
+}
+
+fn subscription() -> Subscription {
+    let object = json!({
+        "apiVersion": "fulfillment-operator.io/v1alpha1", "kind": "Subscription",
+        "metadata": {
+            "name": "mail", "namespace": "team-a", "uid": "u-1", "resourceVersion": "7",
+            "finalizers": ["fulfillment-operator.io/tenant"],
+        },
+        "spec": {"connectionRef": {"name": "acme"}, "product": "mail-pro"},
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+/// kube's client repeats whatever was answered 429, 503 or 504 by itself, a create too: fifteen times,
+/// unless that is switched off. An intent that was written so could have been taken back meanwhile.
+#[tokio::test]
+async fn kube_rs_2082_nothing_below_us_repeats_a_write() {
+    let object = subscription();
+    for status in [429, 503, 504] {
+        let server = Refusing::start(status).await;
+        let cluster = &server.cluster;
+
+        assert!(cluster.claim(&object, None).await.is_err());
+        assert_eq!(server.methods(), ["PATCH"], "{status}: finalizer");
+
+        let guard = Guard::Version("7".to_owned());
+        let said = SubscriptionStatus::default();
+        let written = cluster.write_status(&object, &said, &guard).await;
+        assert!(written.is_err());
+        assert_eq!(server.methods(), ["PATCH"], "{status}: status");
+
+        assert!(cluster.release(&object).await.is_err());
+        assert_eq!(server.methods(), ["PATCH"], "{status}: release");
+
+        let secrets = cluster.api::<Secret>("team-a");
+        let made = secrets.create(&PostParams::default(), &Secret::default());
+        assert!(made.await.is_err());
+        assert_eq!(server.methods(), ["POST"], "{status}: create");
+    }
+}
