@@ -75,17 +75,31 @@ pub fn taken(
     tenant: &str,
     usable: &Usable,
 ) -> Option<String> {
-    let holds = |other: &Subscription| {
-        let status = other.status.as_ref();
-        status.and_then(|s| s.tenant_id.as_deref()) == Some(tenant)
-    };
-    let holders = others(ctx, scope, object, usable, holds);
+    let holders = others(ctx, scope, object, usable, |other| has(other, tenant));
     holders.first().map(|holder| {
         format!(
             "tenant {tenant} belongs to Subscription {} already",
             path(holder)
         )
     })
+}
+
+/// The Subscription that has this tenant of the vendor, if there is one.
+pub fn holds(scope: &Scope, usable: &Usable, tenant: &str) -> Option<String> {
+    let url = &usable.connection.spec().url;
+    let here = |subscription: &Subscription| {
+        let key = ConnectionKey::named_by(subscription);
+        reaches(scope, &key, "", true, url)
+    };
+    let all = scope.subscriptions.state();
+    let mut all = all.iter().filter_map(|object| object.0.as_ref().ok());
+    all.find(|subscription| has(subscription, tenant) && here(subscription))
+        .map(|subscription| path(subscription))
+}
+
+fn has(subscription: &Subscription, tenant: &str) -> bool {
+    let status = subscription.status.as_ref();
+    status.and_then(|status| status.tenant_id.as_deref()) == Some(tenant)
 }
 
 /// What another Subscription holds is not taken, whatever name led to it: an intent is an annotation,

@@ -83,15 +83,6 @@ impl Scope {
             .unwrap_or(&self.cluster_resource_namespace)
     }
 
-    /// Whether a Subscription has this tenant.
-    pub fn holds(&self, tenant: &str) -> bool {
-        let has = |object: &Guarded<Subscription>| {
-            let status = object.0.as_ref().ok().and_then(|s| s.status.as_ref());
-            status.and_then(|status| status.tenant_id.as_deref()) == Some(tenant)
-        };
-        self.subscriptions.state().iter().any(|object| has(object))
-    }
-
     /// A TierConfiguration, or why it cannot be decoded.
     pub fn tier(
         &self,

@@ -26,6 +26,7 @@ use kube::{
 use serde_json::json;
 
 use crate::{
+    claims,
     controller::{Context, Scope},
     facts::Facts,
     kinds::ConnectionKey,
@@ -222,8 +223,11 @@ async fn one(ctx: &Context, scope: &Scope, data: &BTreeMap<String, String>) {
         IdentityMode::IdempotencyKey | IdentityMode::None => return,
     }
     for tenant in found(&usable, name).await {
-        let held = scope.holds(&tenant.id);
-        if held || !tenant.is_live() {
+        if !tenant.is_live() {
+            continue;
+        }
+        if let Some(holder) = claims::holds(scope, &usable, &tenant.id) {
+            tracing::debug!(tenant = tenant.id, holder, "found and left to who has it");
             continue;
         }
         // Asked again: what was found may be of a Subscription that was created meanwhile.

@@ -90,8 +90,8 @@ async fn kube_rs_2082_nothing_below_us_repeats_a_write() {
         assert_eq!(server.methods(), ["PATCH"], "{status}: release");
 
         let secrets = cluster.api::<Secret>("team-a");
-        let made = secrets.create(&PostParams::default(), &Secret::default());
-        assert!(made.await.is_err());
+        let (params, secret) = (PostParams::default(), Secret::default());
+        assert!(secrets.create(&params, &secret).await.is_err());
         assert_eq!(server.methods(), ["POST"], "{status}: create");
     }
 }

@@ -2,11 +2,11 @@
 //! is being deleted.
 
 use e2e::{
-    World,
-    objects::{message, standing},
-    vendor::operations,
+    Vendor, World,
+    objects::{self, message, standing},
+    vendor::{identity_flag, operations},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn delete(world: &World, name: &str) {
     world.kubectl(&["delete", "subscription", name, "--wait=false"]);
@@ -220,6 +220,17 @@ fn a_create_that_takes_effect_when_its_subscription_is_long_gone_is_found_and_de
         .operator_arg("--sweep-interval=1s")
         .connection(json!({"timeouts": {"request": "500ms"}}))
         .start();
+    // At another vendor others have tenants of the same ids.
+    let other = Vendor::start(&[identity_flag("Lookup")]);
+    let mode = json!({"identity": {"mode": "Lookup"}});
+    let connection = objects::connection(other.url(), mode);
+    let mut connection: Value = serde_json::from_str(&connection).unwrap();
+    connection["metadata"]["name"] = json!("other");
+    world.apply(&connection.to_string());
+    for name in ["first", "second"] {
+        world.subscribe(name, json!({"connectionRef": {"name": "other"}}));
+        world.ready(name);
+    }
     // Later than anybody promised.
     world
         .vendor
@@ -229,10 +240,11 @@ fn a_create_that_takes_effect_when_its_subscription_is_long_gone_is_found_and_de
     world.unsubscribe("mail");
     assert_eq!(world.vendor.count("live"), 0);
     assert_eq!(stones(&world), 1);
+    assert_eq!(other.tenants()[1]["id"], "t-1002");
     world.eventually("the late tenant has come and gone", e2e::SOON, || {
         let all = world.vendor.tenants();
         let gone = all.iter().all(|tenant| tenant["status"] == "terminated");
-        if all.len() == 2 && gone {
+        if all.len() == 2 && gone && all[1]["id"] == "t-1002" {
             Ok(())
         } else {
             Err(format!("{all:?}"))

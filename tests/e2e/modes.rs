@@ -173,7 +173,7 @@ fn a_lost_answer_is_repeated_with_the_same_key_and_the_same_bytes() {
     // Down before the repeat, so that the spec can change in between.
     world
         .vendor
-        .fault(json!({"times": 2, "skip": 1, "method": "POST", "fault": {"status": 503}}));
+        .fault(json!({"times": 2, "method": "POST", "fault": {"status": 503}}));
     world.subscribe("mail", json!({"limits": {"seats": 50}}));
     world.until("it is unknown", "Subscription", "mail", |mail| {
         mail["status"]["request"]["status"] == "Unknown"
@@ -202,9 +202,9 @@ fn a_secret_that_changed_meanwhile_makes_a_key_useless_and_the_create_held() {
     let world = World::builder().identity("IdempotencyKey").start();
     world.apply(&objects::secret("contoso", &[("password", "old")]));
     lose_the_answer(&world);
-    world.vendor.fault(
-        json!({"times": "unlimited", "skip": 1, "method": "POST", "fault": {"status": 503}}),
-    );
+    world
+        .vendor
+        .fault(json!({"times": "unlimited", "method": "POST", "fault": {"status": 503}}));
     let parameter = json!({"name": "admin_password", "valueFrom": {"secretKeyRef": {"name": "contoso", "key": "password"}}});
     world.subscribe("mail", json!({"parameters": [parameter]}));
     let mail = world.until("it is unknown", "Subscription", "mail", |mail| {
