@@ -258,13 +258,11 @@ fn a_create_that_takes_effect_when_its_subscription_is_long_gone_is_found_and_de
 }
 
 fn stones(world: &World) -> usize {
-    let all = world.list("ConfigMap");
-    all.iter()
-        .filter(|map| {
-            let name = map["metadata"]["name"].as_str().unwrap();
-            name.starts_with("fulfillment-tombstone-")
-        })
-        .count()
+    let is_one = |map: &&Value| {
+        let name = map["metadata"]["name"].as_str();
+        name.is_some_and(|name| name.starts_with("fulfillment-tombstone-"))
+    };
+    world.list("ConfigMap").iter().filter(is_one).count()
 }
 
 /// Waits until there are so many tombstones.
