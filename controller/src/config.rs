@@ -85,6 +85,10 @@ pub struct Args {
     #[arg(long, env = "FULFILLMENT_REQUEST_DEADLINE", default_value = "20s", value_parser = duration)]
     pub request_deadline: Duration,
 
+    /// How long calls under way may take to end when the operator stops; then the lease is released.
+    #[arg(long, env = "FULFILLMENT_GRACEFUL_SHUTDOWN_TIMEOUT", default_value = "30s", value_parser = duration)]
+    pub graceful_shutdown_timeout: Duration,
+
     /// Let one replica act, and the others stand by: needed with more than one.
     #[arg(long, env = "FULFILLMENT_ENABLE_LEADER_ELECTION")]
     pub enable_leader_election: bool,
@@ -101,8 +105,17 @@ pub struct Args {
     #[arg(long, env = "FULFILLMENT_LEADER_ELECTION_RETRY_PERIOD", default_value = "2s", value_parser = duration)]
     pub leader_election_retry_period: Duration,
 
-    /// How often a deleted Subscription whose create went without an answer is looked for at its
-    /// vendor, for a day.
+    /// How long a tenant must be missing at its vendor, from a first read to a second, before it is
+    /// believed to be gone.
+    #[arg(long, env = "FULFILLMENT_MISSING_GRACE", default_value = "2s", value_parser = duration)]
+    pub missing_grace: Duration,
+
+    /// How long a deleted Subscription whose create went without an answer is remembered, and looked
+    /// for at its vendor.
+    #[arg(long, env = "FULFILLMENT_TOMBSTONE_RETENTION", default_value = "24h", value_parser = duration)]
+    pub tombstone_retention: Duration,
+
+    /// How often it is looked for.
     #[arg(long, env = "FULFILLMENT_SWEEP_INTERVAL", default_value = "5m", value_parser = duration)]
     pub sweep_interval: Duration,
 
@@ -201,6 +214,21 @@ impl Args {
             })
             .transpose()
     }
+
+    /// Whether what is remembered of the deleted is looked for at all.
+    ///
+    /// # Errors
+    ///
+    /// Which flags do not fit together.
+    pub fn sweeps(&self) -> Result<(), String> {
+        if self.tombstone_retention > self.sweep_interval {
+            return Ok(());
+        }
+        Err(format!(
+            "--tombstone-retention {:?} is not longer than --sweep-interval {:?}: what is deleted would be forgotten before it is looked for; raise the one or lower the other",
+            self.tombstone_retention, self.sweep_interval
+        ))
+    }
 }
 
 /// The pod's name, where we run in one.
@@ -288,6 +316,9 @@ mod tests {
     fn defaults_parse() {
         let args = Args::parse_from(["fulfillment-operator"]);
         assert_eq!(args.settle, Duration::from_secs(220));
+        assert_eq!(args.missing_grace, Duration::from_secs(2));
+        assert_eq!(args.tombstone_retention, Duration::from_secs(24 * 3600));
+        assert_eq!(args.graceful_shutdown_timeout, Duration::from_secs(30));
         assert_eq!(args.metrics_addr.port(), 8080);
         assert!(args.watch_namespaces.is_empty());
     }
@@ -327,9 +358,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_remembered_must_be_looked_for() {
+        let sweeps = |args: &[&str]| {
+            let all = [&["fulfillment-operator"], args].concat();
+            Args::parse_from(all).sweeps()
+        };
+        assert_eq!(sweeps(&[]), Ok(()));
+        for arg in ["--tombstone-retention=5m", "--sweep-interval=24h"] {
+            let why = sweeps(&[arg]).unwrap_err();
+            for named in ["--tombstone-retention", "--sweep-interval"] {
+                assert!(why.contains(named), "{arg}: {why}");
+            }
+        }
+    }
+
+    #[test]
     fn wrong_values_name_the_flag_and_the_form() {
         for (arg, hint) in [
             ("--settle=soon", "220s"),
+            ("--missing-grace=-1s", "--missing-grace"),
+            ("--tombstone-retention=1d", "--tombstone-retention"),
+            (
+                "--graceful-shutdown-timeout=30",
+                "--graceful-shutdown-timeout",
+            ),
             ("--metrics-addr=x", ":8080"),
             ("--installation-key-secret=key", "namespace/name"),
             ("--allow-vendor-network=10.0.0.0", "--allow-vendor-network"),

@@ -44,6 +44,10 @@ pub struct Settings {
     pub settle: Duration,
     /// How long after it was decided a create may still be sent.
     pub request_deadline: Duration,
+    /// How long a tenant must be missing before it is believed to be gone.
+    pub missing_grace: Duration,
+    /// How long a tombstone is kept.
+    pub tombstone_retention: Duration,
     /// How often tombstones are looked at.
     pub sweep: Duration,
     /// Where tombstones are.

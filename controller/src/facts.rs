@@ -112,6 +112,8 @@ pub struct Rules {
     pub on_unknown: OnUnknownOutcome,
     /// How long the vendor remembers a key.
     pub retention: std::time::Duration,
+    /// After which no create that was sent can take effect any more (`--settle`).
+    pub settle: std::time::Duration,
     /// A tenant is suspended before it is deleted.
     pub suspend_before_delete: bool,
 }

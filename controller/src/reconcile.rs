@@ -13,12 +13,13 @@ use fulfillment_crds::{
 use crate::{
     act::{act, needs_vendor},
     controller::{Context, Scope},
+    facts::Intent,
     kubernetes::{Guard, KubeError},
     ledger,
     observe::{Seen, observe, output_trouble},
     outputs,
     pace::{self, End},
-    plan::{Rest, Step, plan},
+    plan::{Rest, Step, plan, settles_from},
     report::{self, About, report},
     status::{Weight, store},
     vendor::Effect,
@@ -50,11 +51,10 @@ pub async fn reconcile(
     // The vendor was heard: what the API server takes its time for keeps no other from calling.
     seen.slot = None;
     write(ctx, &seen, rest).await?;
-    Ok((
-        rest,
-        ctx.pace
-            .rested(&uid(&seen.object), &end(&seen, rest), &seen.intervals),
-    ))
+    let intent = settles_from(&seen.facts);
+    let end = end(&seen, rest, intent.as_ref());
+    let wait = ctx.pace.rested(&uid(&seen.object), &end, &seen.intervals);
+    Ok((rest, wait))
 }
 
 /// Plans and acts until the planner rests.
@@ -228,13 +228,14 @@ fn guard(seen: &Seen) -> (Guard, Weight) {
     }
 }
 
-fn end(seen: &Seen, rest: Rest) -> End {
+fn end<'a>(seen: &Seen, rest: Rest, intent: Option<&'a Intent>) -> End<'a> {
     let failure = seen.facts.pass.failure.as_ref();
     let request = seen.facts.ledger.request.as_ref();
     let refused = rest == Rest::Inquiring && !request.is_some_and(ledger::awaiting_vendor);
     End {
         // What was refused, the vendor has no news of.
         rest: if refused { Rest::Failed } else { rest },
+        intent,
         settled: seen.facts.clock.settled,
         read_due: seen.facts.clock.read_due,
         read: seen.facts.pass.read.is_some(),

@@ -27,9 +27,6 @@ use crate::{
     startup::{self, StartError},
 };
 
-/// How long passes may take to end when the operator stops.
-const DRAIN: Duration = Duration::from_secs(30);
-
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -60,6 +57,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     // One TLS implementation for both clients; a second call would only say it is set already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let election = args.election().map_err(RunError::Configuration)?;
+    args.sweeps().map_err(RunError::Configuration)?;
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(signals(stop));
 
@@ -126,6 +124,8 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     let settings = Settings {
         settle: args.settle,
         request_deadline: args.request_deadline,
+        missing_grace: args.missing_grace,
+        tombstone_retention: args.tombstone_retention,
         sweep: args.sweep_interval,
         cluster_resource_namespace: args
             .cluster_resource_namespace
@@ -165,7 +165,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     tracing::info!("running");
 
     let all_ended = tokio::select! {
-        all = drained(stopping, running, event_writer) => all,
+        all = drained(stopping, running, event_writer, args.graceful_shutdown_timeout) => all,
         // All tasks are dropped with the future that waited for them, and the process ends.
         why = leadership.lost() => return Err(RunError::Failed(why)),
     };
@@ -184,10 +184,11 @@ async fn drained(
     mut stopping: watch::Receiver<bool>,
     running: JoinSet<()>,
     event_writer: JoinHandle<()>,
+    timeout: Duration,
 ) -> bool {
     let _ = stopping.wait_for(|stop| *stop).await;
     tracing::info!("stopping: passes under way are ended first");
-    let all_ended = tokio::time::timeout(DRAIN, running.join_all())
+    let all_ended = tokio::time::timeout(timeout, running.join_all())
         .await
         .is_ok();
     if !all_ended {

@@ -2,7 +2,7 @@
 //! required)
 //!
 //! Where one of its creates ever went without an answer, that create can still take effect when
-//! everybody believes that nothing is left: for a day a sweep looks at the vendor again. This is the
+//! everybody believes that nothing is left: for a day (`--tombstone-retention`) a sweep looks at the vendor again. This is the
 //! net below the settle time; it mends what a vendor or a paused process did that nobody promised to
 //! be possible.
 //!
@@ -42,8 +42,6 @@ const LABEL: &str = "fulfillment-operator.io/tombstone";
 const UNTIL: &str = "until";
 /// The kind of its connection; one that says nothing means a VendorConnection.
 const KIND: &str = "connectionKind";
-/// How long one is kept.
-const KEPT: SignedDuration = SignedDuration::from_hours(24);
 
 /// Remembers a Subscription that is about to be let go.
 ///
@@ -56,8 +54,10 @@ pub async fn bury(ctx: &Context, object: &Subscription, facts: &Facts) -> Result
         IdentityMode::IdempotencyKey => SignedDuration::try_from(facts.rules.retention).ok(),
         IdentityMode::ExternalId | IdentityMode::Lookup | IdentityMode::None => None,
     };
-    let kept = retention.map_or(KEPT, |retention| retention.max(KEPT));
-    let until = facts.clock.now.checked_add(kept).unwrap_or(facts.clock.now);
+    let least = SignedDuration::try_from(ctx.settings.tombstone_retention);
+    let least = least.unwrap_or(SignedDuration::MAX);
+    let kept = retention.map_or(least, |retention| retention.max(least));
+    let until = facts.clock.now.checked_add(kept).unwrap_or(Timestamp::MAX);
     let data = BTreeMap::from([
         (UNTIL.to_owned(), until.to_string()),
         ("namespace".into(), object.namespace().unwrap_or_default()),

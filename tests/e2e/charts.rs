@@ -187,7 +187,11 @@ fn two_replicas_elect_a_leader_on_nodes_of_their_own() {
     let env = pod["containers"][0]["env"].as_array().unwrap();
     assert!(env.iter().any(|variable| variable["name"] == "POD_NAME"));
     // Passes have 30 s to end, and then the lease is given up.
-    assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() >= 40);
+    assert_eq!(pod["terminationGracePeriodSeconds"], 45);
+    assert!(
+        args.contains(&json!("--graceful-shutdown-timeout=30s")),
+        "{args:?}"
+    );
     let apart = &pod["affinity"]["podAntiAffinity"];
     let preferred = &apart["preferredDuringSchedulingIgnoredDuringExecution"][0];
     let labels = &preferred["podAffinityTerm"]["labelSelector"]["matchLabels"];

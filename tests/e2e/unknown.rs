@@ -24,16 +24,21 @@ fn lost(world: &World) -> Value {
     mail
 }
 
-/// The command for an answer as it stands in the condition's message, ready to paste.
+/// The command for an answer as it stands in the condition's message, ready to paste; for none at all
+/// where that is to be taken away.
 fn command(mail: &Value, answer: &str) -> Vec<String> {
     let message = message(mail, "Ready");
+    let ending = match answer {
+        "-" => "resolve-create-".to_owned(),
+        answer => format!("={answer}:"),
+    };
     let from = message
         .match_indices("kubectl ")
         .map(|(at, _)| &message[at..])
         .find(|rest| {
             rest.split_whitespace()
                 .take(12)
-                .any(|word| word.contains(&format!("={answer}:")))
+                .any(|word| word.contains(&ending))
         });
     let Some(from) = from else {
         panic!("no kubectl command for {answer} in: {message}");
@@ -42,7 +47,7 @@ fn command(mail: &Value, answer: &str) -> Vec<String> {
     for word in from.split_whitespace().skip(1) {
         let plain = word.trim_matches(['`', '\'', '"', ';', ',', ')', '.']);
         words.push(plain.to_owned());
-        if plain.contains(&format!("={answer}:")) {
+        if plain.contains(&ending) {
             break;
         }
     }
@@ -151,7 +156,10 @@ fn a_tenant_of_another_subscription_is_not_adopted() {
 
 #[test]
 fn a_lost_create_that_had_no_effect_is_sent_again_when_a_person_says_so() {
-    let world = World::builder().identity_none().start();
+    let world = World::builder()
+        .identity_none()
+        .operator_arg("--settle=15s")
+        .start();
     world.vendor.fault(json!({
         "method": "POST", "path": "/tenant", "fault": {"closeAfter": true, "effect": false},
     }));
@@ -168,6 +176,20 @@ fn a_lost_create_that_had_no_effect_is_sent_again_when_a_person_says_so() {
         message(mail, "Ready").contains("another")
     });
     assert_eq!(standing(&mail, "Ready"), "False CreateOutcomeUnknown");
+    assert_eq!(world.vendor.count("create"), 1);
+
+    // It may still take effect: nobody is asked yet whether it made none, and who says so unasked is
+    // not believed.
+    let early = format!("fulfillment-operator.io/resolve-create=none:{held}");
+    world.annotate("mail", &early);
+    let mail = world.until("it is too early", "Subscription", "mail", |mail| {
+        message(mail, "Ready").contains("take it away")
+    });
+    assert_eq!(mail["status"]["request"]["settledAt"], Value::Null);
+    run(&world, &command(&mail, "-"));
+    let mail = world.until("a person is asked", "Subscription", "mail", |mail| {
+        mail["status"]["request"]["settledAt"].is_string()
+    });
     assert_eq!(world.vendor.count("create"), 1);
 
     let none = command(&mail, "none");

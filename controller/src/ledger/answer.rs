@@ -191,6 +191,7 @@ pub(super) fn begin(f: &mut Facts, type_: RequestType) {
         message: corrects,
         attempts: 1,
         started_at: Some(Time(f.clock.now)),
+        settled_at: None,
         finished_at: None,
         operation: None,
     });

@@ -121,6 +121,7 @@ fn request_for(f: &mut Facts, name: &str) {
             message: String::new(),
             attempts: 0,
             started_at: Some(Time(f.clock.now)),
+            settled_at: None,
             finished_at: None,
             operation: None,
         });

@@ -96,6 +96,7 @@ pub fn intended(f: &mut Facts, intent: &Intent) {
         message: String::new(),
         attempts: intent.attempt,
         started_at: began.and_then(|r| r.started_at).or(Some(Time(f.clock.now))),
+        settled_at: None,
         finished_at: None,
         operation: None,
     });
@@ -154,20 +155,33 @@ pub fn rested(f: &mut Facts, rest: Rest) {
     if rest == Rest::Missing && f.ledger.tenant_id.is_some() {
         f.ledger.state = Some(SubscriptionState::Terminated);
     }
-    if rest == Rest::Held && f.ledger.request.is_none() {
-        // Status was lost; the question needs an id that the answer can name.
-        f.ledger.state = Some(SubscriptionState::Processing);
-        f.ledger.request = Some(Request {
-            id: f.pass.request_id.clone(),
-            type_: RequestType::Purchase,
-            status: RequestStatus::Unknown,
-            generation: f.object.generation,
-            reason: String::new(),
-            message: "the record of an earlier create was lost".into(),
-            attempts: 1,
-            started_at: Some(Time(f.clock.now)),
-            finished_at: None,
-            operation: None,
-        });
+    if rest == Rest::Held {
+        question(f);
+    }
+}
+
+/// What a person is asked: it needs an id that the answer can name, and a time from which an answer
+/// counts.
+fn question(f: &mut Facts) {
+    let asks = plan::asks(f);
+    match &mut f.ledger.request {
+        Some(request) if asks => request.settled_at = Some(Time(f.clock.now)),
+        Some(_) => {}
+        None => {
+            f.ledger.state = Some(SubscriptionState::Processing);
+            f.ledger.request = Some(Request {
+                id: f.pass.request_id.clone(),
+                type_: RequestType::Purchase,
+                status: RequestStatus::Unknown,
+                generation: f.object.generation,
+                reason: String::new(),
+                message: "the record of an earlier create was lost".into(),
+                attempts: 1,
+                started_at: Some(Time(f.clock.now)),
+                settled_at: None,
+                finished_at: None,
+                operation: None,
+            });
+        }
     }
 }

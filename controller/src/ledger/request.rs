@@ -40,9 +40,23 @@ pub(super) fn ruled(f: &mut Facts, rest: Rest) {
     if settled {
         f.ledger.parameter_errors.clear();
     }
-    // The spec went back to what the vendor has: there was no request, or it is withdrawn.
-    let open = current.is_some_and(|r| r.status == RequestStatus::Inquiring && !awaiting_vendor(r));
-    if rest == Rest::InSync && open {
+    if rest == Rest::InSync {
+        answered_by_a_read(f);
+    }
+}
+
+/// A request that the vendor is not known to have, and nothing is left of it to do.
+fn answered_by_a_read(f: &mut Facts) {
+    let Some(request) = &mut f.ledger.request else {
+        return;
+    };
+    let open = request.status == RequestStatus::Inquiring && !awaiting_vendor(request);
+    if undelivered(request) && request.generation == f.object.generation {
+        // Only its answer was lost.
+        request.message.clear();
+        finish(f, RequestStatus::Approved, "", "");
+    } else if open || undelivered(request) {
+        // The spec went back to what the vendor has: there was no request, or it is withdrawn.
         f.ledger.request = f.ledger.history.first().cloned();
     }
 }
@@ -63,6 +77,7 @@ fn drafted(f: &Facts) -> Request {
         message: String::new(),
         attempts: 0,
         started_at: None,
+        settled_at: None,
         finished_at: None,
         operation: None,
     }
@@ -122,6 +137,7 @@ pub(super) fn finish(f: &mut Facts, status: RequestStatus, reason: &str, message
     if !message.is_empty() {
         message.clone_into(&mut request.message);
     }
+    request.settled_at = None;
     request.finished_at = Some(Time(f.clock.now));
     request.operation = None;
     let ordered = match request.type_ {

@@ -27,6 +27,9 @@ pub(super) fn purchase(f: &Facts) -> Step {
     if f.pass.mutated {
         return after_create(f, last);
     }
+    if under_way(f) && !f.clock.settled {
+        return Step::Rest(Rest::Settling);
+    }
     if held(f) {
         return resolve(f, last);
     }
@@ -224,6 +227,21 @@ pub fn settles_from(f: &Facts) -> Option<Intent> {
     f.intent.clone().or_else(|| open_create(f)).or_else(lost)
 }
 
+/// Another replica, or this one before it was restarted, has sent a create that may be answered yet,
+/// and repeating it would tell nothing.
+fn under_way(f: &Facts) -> bool {
+    let waits = match f.rules.mode {
+        IdentityMode::None => true,
+        IdentityMode::IdempotencyKey => held(f),
+        // The one is repeated at once, the other settles before it is looked up.
+        IdentityMode::ExternalId | IdentityMode::Lookup => false,
+    };
+    let recorded = f.ledger.request.as_ref();
+    waits
+        && open_create(f).is_some()
+        && recorded.is_some_and(|r| r.status == RequestStatus::Pending)
+}
+
 /// Whether only a person can say what became of a create.
 pub(super) fn held(f: &Facts) -> bool {
     let request = f.ledger.request.as_ref();
@@ -253,10 +271,26 @@ pub(super) fn held(f: &Facts) -> bool {
     }
 }
 
-/// A person said that this request made no tenant. The next create is another request, so that an
-/// annotation left in place never answers for it.
-pub(super) fn denied(f: &Facts, request: &str) -> bool {
+/// Whether a person may now be asked if a create made a tenant: it can have no effect any more. An
+/// answer that is there already came before the question; whoever gave it may have looked too early,
+/// so it has to be taken away first.
+pub fn asks(f: &Facts) -> bool {
+    let request = f.ledger.request.as_ref();
+    f.clock.settled
+        && !f.pass.mutated
+        && request.is_some_and(|r| r.settled_at.is_none() && !says_none(f, &r.id))
+}
+
+/// A person says that this request made no tenant.
+pub fn says_none(f: &Facts, request: &str) -> bool {
     f.object.resolution == Some(Resolution::None(request.to_owned()))
+}
+
+/// A person was asked and said that this request made no tenant. The next create is another request,
+/// so that an annotation left in place never answers for it.
+pub(super) fn denied(f: &Facts, request: &str) -> bool {
+    let asked = f.ledger.request.as_ref().filter(|r| r.id == request);
+    asked.is_some_and(|r| r.settled_at.is_some()) && says_none(f, request)
 }
 
 /// A person's answer, if it answers this question.

@@ -23,7 +23,7 @@ use crate::{
     vendor::Class,
 };
 use create::{arm, find, forgotten, held, purchase, resolve};
-pub use create::{open_create, settles_from};
+pub use create::{asks, open_create, says_none, settles_from};
 pub use end::settling;
 use end::{end, memorable, unanswered};
 use tend::{dead, missing, tend};

@@ -177,7 +177,7 @@ fn verdict(f: &Facts, rest: Rest, about: &About<'_>) -> Option<Verdict> {
         Rest::Settling => of(
             "False",
             Reason::Provisioning,
-            "a create has no usable answer; when no create can take effect any more (--settle), the vendor is asked for its tenant".into(),
+            settling_message(f).into(),
             moving,
             Approval::Is("Unknown", Reason::Pending, said),
         ),

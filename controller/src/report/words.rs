@@ -1,6 +1,9 @@
 //! Reasons and messages, for people.
 
-use fulfillment_crds::{DesiredState, Reason, Request, RequestType};
+use fulfillment_crds::{
+    DesiredState, IdentityMode, OnUnknownOutcome, Reason, Request, RequestType,
+};
+use k8s_openapi::jiff::SignedDuration;
 
 use super::*;
 use crate::plan;
@@ -121,6 +124,23 @@ pub(super) fn missing_message(f: &Facts) -> String {
     }
 }
 
+/// A create is waited for before anything else is done about it.
+pub(super) fn settling_message(f: &Facts) -> &'static str {
+    match (f.rules.mode, f.rules.on_unknown) {
+        (IdentityMode::ExternalId | IdentityMode::Lookup, _) => {
+            "a create has no usable answer; when no create can take effect any more (--settle), the vendor is asked for its tenant"
+        }
+        (IdentityMode::None, OnUnknownOutcome::Retry) => {
+            "a create was sent and its answer is not recorded yet; when it can take effect no more (--settle), it is sent again (onUnknownOutcome)"
+        }
+        (IdentityMode::IdempotencyKey | IdentityMode::None, _) => {
+            "a create was sent and its answer is not recorded yet; when it can take effect no more (--settle), a person is asked what became of it"
+        }
+    }
+}
+
+/// The question what became of a create, with the answers ready to paste. It must read the same
+/// whoever writes it: what two replicas see at different times, they would overwrite for ever.
 pub(super) fn held_message(f: &Facts, about: &About<'_>) -> String {
     let Some(r) = &f.ledger.request else {
         return "it is not known whether a create had an effect".into();
@@ -140,13 +160,35 @@ pub(super) fn held_message(f: &Facts, about: &About<'_>) -> String {
         _ => " It may or may not have had an effect.",
     };
     let command = format!(
-        "kubectl annotate fsub -n {} {} --overwrite fulfillment-operator.io/resolve-create=",
+        "kubectl annotate fsub -n {} {} --overwrite fulfillment-operator.io/resolve-create",
         about.namespace, about.name
     );
+    let none = none_said(f, r, &command);
     format!(
-        "a create for externalId {} has no usable answer ({why}).{hint}{stale} Look at the vendor, then say which tenant it made: {command}adopt:<tenantId> ; or that it made none: {command}none:{}",
-        f.name(),
-        r.id
+        "a create for externalId {} has no usable answer ({why}).{hint}{stale} Look at the vendor, then say which tenant it made: {command}=adopt:<tenantId> ; {none}",
+        f.name()
+    )
+}
+
+/// How a person says that a create made no tenant, or from when on.
+fn none_said(f: &Facts, r: &Request, command: &str) -> String {
+    if r.settled_at.is_some() {
+        return format!("or that it made none: {command}=none:{}", r.id);
+    }
+    let settle = SignedDuration::try_from(f.rules.settle).unwrap_or_default();
+    let began = r.started_at.as_ref().map(|began| began.0);
+    let from = match began.and_then(|began| began.checked_add(settle).ok()) {
+        Some(from) => format!("{from} at the earliest"),
+        None => "then".into(),
+    };
+    if plan::says_none(f, &r.id) {
+        return format!(
+            "the annotation none:{} does not count, as it was set when the create could still take effect: look again from {from} (--settle), take it away: {command}- ; and you are asked anew",
+            r.id
+        );
+    }
+    format!(
+        "whether it made none is asked when it can take effect no more (--settle), from {from}: the command stands here then"
     )
 }
 
@@ -173,7 +215,11 @@ pub(super) fn terminating_message(f: &Facts) -> String {
         return format!("cannot be deleted yet: {error}");
     }
     if plan::settling(f) {
-        return "waiting until no earlier create can take effect at the vendor (--settle); then the tenant is deleted".into();
+        return match tenant {
+            Some(_) => "waiting until no earlier create can take effect at the vendor (--settle); then the tenant is deleted",
+            None => "waiting until no earlier create can take effect at the vendor (--settle); then it is found out what it made",
+        }
+        .into();
     }
     if let (Some(until), Some(tenant)) = (f.clock.grace_until, tenant) {
         return format!(

@@ -80,6 +80,7 @@ fn child(ready: &str, reason: Reason, stalled: bool) -> Child {
             operation: None,
             attempts: 1,
             started_at: None,
+            settled_at: None,
             finished_at: None,
         }),
         ..SubscriptionStatus::default()

@@ -2,12 +2,16 @@
 //! (`cargo proof model --thorough`).
 
 use crate::model::{Kept, World, limits, request};
-use fulfillment_crds::{IdentityMode, RequestStatus, RequestType, SubscriptionState};
+use fulfillment_crds::{
+    DesiredState, IdentityMode, OnUnknownOutcome, RequestStatus, RequestType, SubscriptionState,
+    Time,
+};
 use fulfillment_operator::{
     facts::{Intent, Resolution},
     plan::{Rest, Step, plan},
     vendor::{FulfillmentStatus, TenantStatus},
 };
+use k8s_openapi::jiff::Timestamp;
 
 fn intent(id: &str, attempt: i64, after: Option<&str>) -> Intent {
     Intent {
@@ -50,7 +54,8 @@ fn answered_none(mode: IdentityMode) -> World {
     let mut w = World::new(mode);
     w.finalized = true;
     w.intent = Some(intent("r0", 2, None));
-    let unknown = request(RequestType::Purchase, RequestStatus::Unknown, "Conflict");
+    let mut unknown = request(RequestType::Purchase, RequestStatus::Unknown, "Conflict");
+    unknown.settled_at = Some(Time(Timestamp::default()));
     w.status.request = Some(unknown);
     w.resolution = Some(Resolution::None("r0".into()));
     w
@@ -167,4 +172,119 @@ fn a_tenant_a_person_names_may_be_pending_still() {
     assert_eq!(w.until(Rest::InSync, 4), Rest::InSync);
     let request = w.status.request.as_ref().unwrap();
     assert_eq!(request.status, RequestStatus::Approved);
+}
+
+/// Modes in which a create of unknown outcome may be one that nothing can find out.
+const HELD: [IdentityMode; 2] = [IdentityMode::IdempotencyKey, IdentityMode::None];
+
+fn held(mode: IdentityMode) -> World {
+    let mut w = World::new(mode);
+    w.pass_losing_the_create();
+    // It is on its way still.
+    w.tenants.clear();
+    w.clock.repeatable = false;
+    w.clock.settled = false;
+    w
+}
+
+#[test]
+fn nobody_is_asked_before_nothing_can_land_any_more() {
+    for mode in HELD {
+        let mut w = held(mode);
+        assert_eq!(w.pass(None), Some(Rest::Held));
+        assert_eq!(w.asked(), None, "{mode:?}");
+        w.clock.settled = true;
+        assert_eq!(w.pass(None), Some(Rest::Held));
+        let asked = w.asked();
+        assert!(asked.is_some(), "{mode:?}");
+        // Another process that has not seen it for long may go by that.
+        w.clock.settled = false;
+        w.resolution = asked.map(Resolution::None);
+        assert_eq!(w.until(Rest::InSync, 3), Rest::InSync, "{mode:?}");
+        assert_eq!((w.created, w.live()), (2, 1), "{mode:?}");
+    }
+}
+
+#[test]
+fn who_answers_too_early_is_asked_once_more() {
+    for mode in HELD {
+        let mut w = held(mode);
+        let early = w.status.request.as_ref().unwrap().id.clone();
+        w.resolution = Some(Resolution::None(early.clone()));
+        assert_eq!(w.pass(None), Some(Rest::Held));
+        w.tenants = vec![tenant("late")];
+        w.clock.settled = true;
+        for _ in 0..3 {
+            assert_eq!(w.pass(None), Some(Rest::Held));
+        }
+        assert_eq!((w.asked(), w.created), (None, 1), "{mode:?}");
+        w.resolution = None;
+        assert_eq!(w.pass(None), Some(Rest::Held));
+        assert_eq!(w.asked(), Some(early), "{mode:?}");
+        // Who looks now finds it.
+        w.resolution = Some(Resolution::Adopt("late".into()));
+        assert_eq!(w.until(Rest::InSync, 3), Rest::InSync, "{mode:?}");
+        assert_eq!((w.created, w.live(), w.asked()), (1, 1, None), "{mode:?}");
+    }
+}
+
+#[test]
+fn who_answers_too_early_lets_nothing_go() {
+    let mut w = held(IdentityMode::None);
+    let early = w.status.request.as_ref().unwrap().id.clone();
+    w.deleting = true;
+    w.resolution = Some(Resolution::None(early.clone()));
+    assert_eq!(w.pass(None), Some(Rest::Terminating));
+    w.clock.settled = true;
+    assert_eq!(w.pass(None), Some(Rest::Held));
+    assert!(w.exists);
+    w.resolution = None;
+    assert_eq!(w.pass(None), Some(Rest::Held));
+    w.resolution = Some(Resolution::None(early));
+    assert_eq!(w.pass(None), Some(Rest::Gone));
+}
+
+#[test]
+fn a_create_that_another_may_hear_the_answer_of_is_waited_for() {
+    for policy in [OnUnknownOutcome::Hold, OnUnknownOutcome::Retry] {
+        let mut w = World::new(IdentityMode::None);
+        w.rules.on_unknown = policy;
+        w.finalized = true;
+        w.status.request = Some(request(RequestType::Purchase, RequestStatus::Pending, ""));
+        w.clock.settled = false;
+        assert_eq!(w.pass(None), Some(Rest::Settling), "{policy:?}");
+        w.clock.settled = true;
+        let (rest, created) = match policy {
+            OnUnknownOutcome::Hold => (Rest::Held, 0),
+            OnUnknownOutcome::Retry => (Rest::InSync, 1),
+        };
+        assert_eq!((w.pass(None), w.created), (Some(rest), created));
+    }
+}
+
+#[test]
+fn a_suspend_whose_answer_is_lost_is_approved_by_a_read_or_withdrawn() {
+    for went_back in [false, true] {
+        let mut w = World::new(IdentityMode::ExternalId);
+        w.until(Rest::InSync, 4);
+        w.generation = 2;
+        w.desired.state = DesiredState::Suspended;
+        w.manners.lose = 1;
+        assert_eq!(w.pass(None), Some(Rest::Retry));
+        if went_back {
+            w.generation = 3;
+            w.desired.state = DesiredState::Active;
+            w.tenants[0].status = TenantStatus::Active;
+        }
+        assert_eq!(w.until(Rest::InSync, 2), Rest::InSync);
+        let last = w.status.request.as_ref().unwrap();
+        let type_ = if went_back {
+            RequestType::Purchase
+        } else {
+            RequestType::Suspend
+        };
+        assert_eq!((last.type_, last.status), (type_, RequestStatus::Approved));
+        assert!(last.message.is_empty(), "{last:?}");
+        assert_eq!(w.status.history.first(), Some(last));
+    }
 }

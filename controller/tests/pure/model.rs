@@ -127,6 +127,7 @@ impl World {
                 on_missing: OnMissing::Recreate,
                 on_unknown: OnUnknownOutcome::Hold,
                 retention: std::time::Duration::from_secs(24 * 3600),
+                settle: std::time::Duration::from_secs(220),
                 suspend_before_delete: false,
             },
             manners: Manners::default(),
@@ -145,6 +146,13 @@ impl World {
             most_live: 0,
             serial: 0,
         }
+    }
+
+    /// The request of which a person is asked whether it made a tenant.
+    pub(crate) fn asked(&self) -> Option<String> {
+        let request = self.status.request.as_ref();
+        let asked = request.filter(|r| r.settled_at.is_some());
+        asked.map(|r| r.id.clone())
     }
 
     pub(crate) fn live(&self) -> usize {
@@ -460,6 +468,7 @@ pub(crate) fn request(
         message: String::new(),
         attempts: 1,
         started_at: None,
+        settled_at: None,
         finished_at: None,
         operation: None,
     }

@@ -371,11 +371,9 @@ fn life(
             // With a key, only where nothing is recorded and the object is to go.
             let lost = mode == IdentityMode::IdempotencyKey && w.status.external_id.is_none();
             assert!(mode == IdentityMode::None || lost, "{at}: {w:#?}");
-            let id = w.status.request.as_ref().unwrap().id.clone();
-            w.resolution = Some(match w.tenants.iter().find(|t| t.live()) {
-                Some(tenant) => Resolution::Adopt(tenant.id.clone()),
-                None => Resolution::None(id),
-            });
+            let made = w.tenants.iter().find(|t| t.live());
+            let adopt = made.map(|tenant| Resolution::Adopt(tenant.id.clone()));
+            w.resolution = adopt.or_else(|| w.asked().map(Resolution::None));
         }
     }
     assert!(!w.exists, "never let go: {at}: {w:#?}");
@@ -415,7 +413,8 @@ fn an_answer_of_a_person_serves_one_question_only() {
     w.manners.lose = 1;
     w.pass(None);
     w.tenants.clear(); // it turns out that it never came to be
-    let asked = w.status.request.as_ref().unwrap().id.clone();
+    assert_eq!(w.pass(None), Some(Rest::Held));
+    let asked = w.asked().unwrap();
     w.resolution = Some(Resolution::None(asked.clone()));
     w.manners.lose = 1;
     w.pass(None);

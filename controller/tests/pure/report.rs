@@ -6,10 +6,10 @@ use std::fmt::Write;
 use crate::model::{World, error, limits, request};
 use fulfillment_crds::{
     Condition, DesiredState, IdentityMode, ParameterError, Reason, RequestStatus, RequestType,
-    SubscriptionStatus,
+    SubscriptionStatus, Time,
 };
 use fulfillment_operator::{
-    facts::{Facts, Trouble},
+    facts::{Facts, Resolution, Trouble},
     ledger,
     plan::Rest,
     report::{About, Report, report},
@@ -97,6 +97,15 @@ fn trouble(reason: Reason, message: &str) -> Facts {
     })
 }
 
+/// A create whose outcome is unknown, and that can still take effect.
+fn unsettled() -> Facts {
+    let mut f = said(RequestStatus::Unknown, "", "the answer was lost");
+    f.clock.settled = false;
+    let request = f.ledger.request.as_mut().unwrap();
+    request.started_at = Some(Time(Timestamp::from_second(1_795_459_990).unwrap()));
+    f
+}
+
 #[test]
 fn every_situation_reads_as_promised() {
     let rows: Vec<(&str, Rest, Facts)> = vec![
@@ -154,6 +163,16 @@ fn every_situation_reads_as_promised() {
             ),
         ),
         (
+            "create outcome unknown, and it may still land",
+            Rest::Held,
+            unsettled(),
+        ),
+        ("an answer that came before the question", Rest::Held, {
+            let mut f = unsettled();
+            f.object.resolution = Some(Resolution::None("r0".into()));
+            f
+        }),
+        (
             "conflict",
             Rest::Failed,
             said(
@@ -202,6 +221,11 @@ fn every_situation_reads_as_promised() {
             "a create may still land",
             Rest::Settling,
             pending(RequestType::Purchase),
+        ),
+        (
+            "another's create may still land, and nobody can be asked",
+            Rest::Settling,
+            facts(|f| f.rules.mode = IdentityMode::None),
         ),
         ("paused", Rest::Paused, facts(|_| {})),
         (

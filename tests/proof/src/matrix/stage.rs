@@ -251,7 +251,10 @@ impl<'l> Stage<'l> {
     fn hold(&self, object: &Value, live: &[Value], idle: bool) -> Result<(), String> {
         self.held.set(true);
         let request = object["status"]["request"]["id"].as_str().unwrap_or("");
-        if !idle || !self.answered.borrow_mut().insert(request.to_owned()) {
+        let none = format!("none:{request}");
+        // Until a create can land no more, nobody is asked whether it made none.
+        let asked = !live.is_empty() || objects::message(object, "Ready").contains(&none);
+        if !idle || !asked || !self.answered.borrow_mut().insert(request.to_owned()) {
             return Ok(());
         }
         let answer = match live.first().map(id_in) {
@@ -259,7 +262,7 @@ impl<'l> Stage<'l> {
                 self.adopted.borrow_mut().insert(tenant.clone());
                 format!("adopt:{tenant}")
             }
-            None => format!("none:{request}"),
+            None => none,
         };
         let answer = json!({"fulfillment-operator.io/resolve-create": answer});
         let patch = json!({"metadata": {"annotations": answer}});

@@ -1,0 +1,234 @@
+//! Times, on a clock that only moves when told to.
+
+use super::{rest::BACKOFF_MOST, *};
+use crate::plan::Rest;
+
+const INTERVALS: Intervals = Intervals {
+    drift: Duration::from_secs(600),
+    pending: Duration::from_secs(30),
+    poll: Duration::from_secs(30),
+    settle: Duration::from_secs(220),
+    missing: Duration::from_secs(2),
+    jitter: 10,
+};
+
+fn end(rest: Rest) -> End<'static> {
+    End {
+        rest,
+        intent: None,
+        settled: true,
+        read_due: false,
+        read: false,
+        called: true,
+        failed: None,
+        unknown_effect: false,
+        retry_after: None,
+        wake: None,
+        twins: false,
+    }
+}
+
+fn intent(attempt: i64) -> Intent {
+    Intent {
+        id: "r".into(),
+        attempt,
+        external_id: "e".into(),
+        body: None,
+        repeated: false,
+        after: None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_back_off_grows_is_bounded_and_ends_when_something_changes() {
+    let pace = Pace::default();
+    for failures in 0..40u32 {
+        pace.due("u", "a", None, None, false, &INTERVALS);
+        let wait = pace.rested("u", &end(Rest::Retry), &INTERVALS);
+        let most = Duration::from_secs(1 << failures.min(9)).min(BACKOFF_MOST);
+        assert!(
+            wait >= BACKOFF_FIRST / 2 && wait <= most + Duration::from_millis(5),
+            "{failures}: {wait:?}"
+        );
+    }
+    assert!(
+        pace.due("u", "a", None, None, false, &INTERVALS)
+            .backing_off
+    );
+    assert!(
+        !pace
+            .due("u", "b", None, None, false, &INTERVALS)
+            .backing_off
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_after_a_restart_are_spread_over_the_interval() {
+    let pace = Pace::default();
+    let mut late = 0;
+    for object in 0..200 {
+        let uid = object.to_string();
+        assert!(!pace.due(&uid, "a", None, None, false, &INTERVALS).read);
+        let wait = pace.rested(
+            &uid,
+            &End {
+                called: false,
+                ..end(Rest::InSync)
+            },
+            &INTERVALS,
+        );
+        assert!(wait <= Duration::from_secs(601), "{wait:?}");
+        late += usize::from(wait > Duration::from_secs(300));
+    }
+    assert!(
+        (50..150).contains(&late),
+        "{late} of 200 in the second half"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn settling_counts_from_the_first_sight_of_the_attempt() {
+    let pace = Pace::default();
+    let settled = |attempt| {
+        pace.due("u", "a", None, Some(&intent(attempt)), false, &INTERVALS)
+            .settled
+    };
+    assert!(!settled(1));
+    tokio::time::advance(Duration::from_secs(219)).await;
+    assert!(!settled(1));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(settled(1));
+    assert!(!settled(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenant_that_is_gone_and_may_not_be_bought_again_stays_missing() {
+    let pace = Pace::default();
+    let read = |rest| End {
+        read: true,
+        ..end(rest)
+    };
+    let due = || pace.due("u", "a", None, None, false, &INTERVALS);
+    due();
+    pace.rested("u", &read(Rest::VerifyMissing), &INTERVALS);
+    assert!(!due().missing_confirmed);
+    tokio::time::advance(INTERVALS.missing).await;
+    pace.rested("u", &read(Rest::Trouble), &INTERVALS);
+    let next = due();
+    assert!(next.read && next.missing_confirmed);
+    // Found again, or bought.
+    pace.rested("u", &read(Rest::InSync), &INTERVALS);
+    let next = due();
+    assert!(!next.read && !next.missing_confirmed);
+    // What was not read for is not read for because of that.
+    pace.rested("u", &end(Rest::Trouble), &INTERVALS);
+    assert!(!due().read);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_vendors_word_on_when_to_ask_again_is_kept() {
+    let pace = Pace::default();
+    pace.due("u", "a", None, None, true, &INTERVALS);
+    let asked = End {
+        retry_after: Some(Duration::from_secs(7)),
+        ..end(Rest::Pending)
+    };
+    assert_eq!(pace.rested("u", &asked, &INTERVALS).as_secs(), 7);
+    let throttled = End {
+        retry_after: Some(Duration::from_secs(90)),
+        ..end(Rest::Retry)
+    };
+    assert!(pace.rested("u", &throttled, &INTERVALS) >= Duration::from_secs(90));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_settles_while_a_pass_runs_is_looked_at_at_once() {
+    let pace = Pace::default();
+    let due = || pace.due("u", "a", None, Some(&intent(1)), false, &INTERVALS);
+    let terminating = |due: Due| End {
+        settled: due.settled,
+        read_due: due.read,
+        called: false,
+        ..end(Rest::Terminating)
+    };
+    due();
+    pace.rested("u", &end(Rest::InSync), &INTERVALS);
+    tokio::time::advance(INTERVALS.settle - Duration::from_millis(1)).await;
+    let seen = due();
+    tokio::time::advance(Duration::from_millis(2)).await;
+    let wait = pace.rested("u", &terminating(seen), &INTERVALS);
+    assert_eq!(wait, Duration::ZERO);
+    // And once it was seen, nothing is waited for that is over.
+    let wait = pace.rested("u", &terminating(due()), &INTERVALS);
+    assert!(wait > BACKOFF_FIRST, "{wait:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_create_is_looked_at_when_it_settles_and_not_in_a_loop() {
+    let pace = Pace::default();
+    // The pass that sent it: its clock knew of no intent.
+    let intent = intent(1);
+    let held = |settled| End {
+        intent: Some(&intent),
+        settled,
+        ..end(Rest::Held)
+    };
+    assert!(pace.due("u", "a", None, None, false, &INTERVALS).settled);
+    let wait = pace.rested("u", &held(true), &INTERVALS);
+    assert!(wait.abs_diff(INTERVALS.settle) < BACKOFF_FIRST, "{wait:?}");
+    tokio::time::advance(wait).await;
+    let due = pace.due("u", "a", None, Some(&intent), false, &INTERVALS);
+    assert!(due.settled);
+    let wait = pace.rested("u", &held(due.settled), &INTERVALS);
+    assert!(wait > INTERVALS.settle, "{wait:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_the_vendor_looks_soon_where_a_record_went_astray() {
+    for rest in [Rest::Pending, Rest::Terminating, Rest::InSync] {
+        let pace = Pace::default();
+        let due = || pace.due("u", "a", None, None, false, &INTERVALS);
+        let rested = |due: Due| {
+            let end = End {
+                read_due: due.read,
+                called: false,
+                ..end(rest)
+            };
+            pace.rested("u", &end, &INTERVALS)
+        };
+        // Ready until now: the next read is far away.
+        due();
+        pace.rested("u", &end(Rest::InSync), &INTERVALS);
+        pace.read_soon("u");
+        let wait = rested(due());
+        assert!(wait < 2 * BACKOFF_FIRST, "{rest:?}: {wait:?}");
+        // Due while a pass runs that did not know it yet.
+        let seen = due();
+        tokio::time::advance(wait).await;
+        assert_eq!(rested(seen), Duration::ZERO, "{rest:?}");
+        // A pass that knows it and may not read is not repeated at once.
+        let seen = due();
+        assert!(seen.read, "{rest:?}");
+        let wait = rested(seen);
+        assert!(wait > BACKOFF_FIRST, "{rest:?}: {wait:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_becomes_due_while_a_pass_runs_is_not_left_out() {
+    let pace = Pace::default();
+    let due = || pace.due("u", "a", None, None, true, &INTERVALS);
+    due();
+    let next = pace.rested("u", &end(Rest::Pending), &INTERVALS);
+    tokio::time::advance(next - Duration::from_millis(10)).await;
+    let idle = |due: Due| End {
+        read_due: due.read,
+        called: false,
+        ..end(Rest::Pending)
+    };
+    let seen = due();
+    tokio::time::advance(Duration::from_millis(10)).await;
+    assert_eq!(pace.rested("u", &idle(seen), &INTERVALS), Duration::ZERO);
+    let wait = pace.rested("u", &idle(due()), &INTERVALS);
+    assert!(wait > INTERVALS.poll, "{wait:?}");
+}
