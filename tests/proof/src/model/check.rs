@@ -13,7 +13,7 @@ use super::{
     store, sweep,
     user::{self, Deed, Fault},
     vendor,
-    world::{Broken, CONTROLLERS, Controller, Pass, Phase, TenantState, World},
+    world::{Broken, Controller, Pass, Phase, TenantState, World},
 };
 
 /// How many creates may be on their way at once.
@@ -44,6 +44,10 @@ pub(super) enum Action {
     Land(usize, bool),
     /// A create is lost.
     Lose(usize),
+    /// Another call lands late.
+    LandCall(usize),
+    /// Another call is lost.
+    LoseCall(usize),
     /// The vendor decides about a tenant.
     Decide(usize, bool),
     /// The sweep looks at the tombstone.
@@ -67,15 +71,17 @@ impl Action {
             | Self::GiveUp(_)
             | Self::Call(..)
             | Self::Lose(_)
+            | Self::LandCall(_)
+            | Self::LoseCall(_)
             | Self::Land(_, false)
             | Self::Decide(_, true)
             | Self::Sweep
-            | Self::Deed(Deed::Answer(_)) => true,
+            | Self::Deed(Deed::Answer(_) | Deed::Withdraw) => true,
             Self::Refused(_)
             | Self::Crash(_)
             | Self::Land(_, true)
             | Self::Decide(_, false)
-            | Self::Deed(Deed::Edit | Deed::Touch | Deed::Delete | Deed::CreateAgain)
+            | Self::Deed(Deed::Edit | Deed::Delete | Deed::CreateAgain)
             | Self::Fault(_) => false,
         }
     }
@@ -114,7 +120,7 @@ impl Model for Check {
                 return;
             }
         }
-        for by in 0..CONTROLLERS {
+        for by in 0..self.scenario.controllers {
             self.of_controller(world, by, actions);
         }
         for (nth, post) in world.posts.iter().enumerate() {
@@ -125,6 +131,10 @@ impl Model for Check {
             if post.awaited_by.is_none() {
                 actions.push(Action::Lose(nth));
             }
+        }
+        for nth in 0..world.calls.len() {
+            actions.push(Action::LandCall(nth));
+            actions.push(Action::LoseCall(nth));
         }
         for (nth, tenant) in world.tenants.iter().enumerate() {
             if tenant.pending || tenant.state == TenantState::Leaving {
@@ -251,9 +261,13 @@ impl Check {
                 | Step::Resume
                 | Step::Delete => {
                     actions.push(Action::Call(by, Outcome::Answered));
-                    if self.scenario.flaky {
+                    if world.left.calls > 0 {
                         actions.push(Action::Call(by, Outcome::AnswerLost));
                         actions.push(Action::Call(by, Outcome::NotSent));
+                        if vendor::verb(&pass.facts, &pass.step).is_some() {
+                            actions.push(Action::Call(by, Outcome::Late));
+                            actions.push(Action::Call(by, Outcome::Twice));
+                        }
                     }
                 }
                 Step::Rest(_) => {}
@@ -315,6 +329,14 @@ impl Check {
             Action::Land(nth, again) => land(world, s, nth, again)?,
             Action::Lose(nth) => {
                 world.posts.remove(nth);
+            }
+            Action::LandCall(nth) => {
+                let call = world.calls.remove(nth);
+                // Nobody listens any more.
+                let _ = vendor::carry_out(world, s, &call.tenant, call.verb);
+            }
+            Action::LoseCall(nth) => {
+                world.calls.remove(nth);
             }
             Action::Decide(nth, approve) => {
                 world.left.refusals -= u8::from(!approve);

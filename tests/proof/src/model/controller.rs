@@ -16,7 +16,7 @@ use super::{
     known::Known,
     mutant::{self, Mutant},
     scenario::{Scenario, limits, seats},
-    store, sweep,
+    store, sweep, user,
     vendor::{self, Heard},
     world::{Older, Pass, Phase, Post, Sight, World},
 };
@@ -38,6 +38,10 @@ pub(super) enum Outcome {
     Answered,
     AnswerLost,
     NotSent,
+    /// Given up by its sender, and still on its way.
+    Late,
+    /// Answered, and a copy of it is still on its way.
+    Twice,
 }
 
 /// A pass begins. `None` where a controller cannot see this.
@@ -158,8 +162,9 @@ pub(super) fn questions(world: &World, s: &Scenario, cached: bool) -> (bool, boo
     let object = if cached { &world.cached } else { &world.object };
     object.as_ref().map_or((false, false), |o| {
         let corrects = o.status.tenant_id.is_some() && s.generations > 1;
-        let looks = s.mode == IdentityMode::Lookup && o.status.tenant_id.is_none();
-        (corrects && !o.deleting, o.deleting || looks)
+        let unborn = o.status.tenant_id.is_none();
+        let waits = unborn && (s.mode == IdentityMode::Lookup || user::is_asked(s, o));
+        (corrects && !o.deleting, o.deleting || waits)
     })
 }
 
@@ -290,9 +295,16 @@ pub(super) fn create_guard(s: &Scenario, intent: &Intent, before: &Ledger) -> Gu
 /// Any other call to the vendor.
 pub(super) fn call(world: &mut World, s: &Scenario, by: usize, pass: Pass, outcome: Outcome) {
     let lost = Err(vendor::failure(Effect::Unknown));
+    if outcome != Outcome::Answered {
+        world.left.calls -= 1;
+    }
+    if matches!(outcome, Outcome::Late | Outcome::Twice) {
+        world.calls.extend(vendor::verb(&pass.facts, &pass.step));
+    }
     let heard = match outcome {
-        Outcome::Answered => vendor::serve(world, s, &pass.facts, &pass.step),
+        Outcome::Answered | Outcome::Twice => vendor::serve(world, s, &pass.facts, &pass.step),
         Outcome::AnswerLost => vendor::serve(world, s, &pass.facts, &pass.step).and(lost),
+        Outcome::Late => lost,
         Outcome::NotSent => Err(vendor::failure(Effect::None)),
     };
     hear(world, s, by, pass, heard);

@@ -2,7 +2,7 @@
 //! alter what the planner sees, says or hears, or how it is carried out; what alters the planner's
 //! own source is in [`super::patches`].
 
-use fulfillment_crds::{IdentityMode, OnUnknownOutcome, RequestStatus};
+use fulfillment_crds::{IdentityMode, OnUnknownOutcome, RequestStatus, Time};
 use fulfillment_operator::{
     facts::{Facts, Intent},
     plan::{Rest, Step, open_create},
@@ -50,6 +50,8 @@ pub(super) enum Mutant {
     TakesUnproven,
     /// A person's answer is not waited for.
     CreatesWhileHeld,
+    /// A person's answer counts although the question was not put.
+    TakesEarlyAnswers,
     /// A lost status is taken for a new object.
     LostStatusIsNew,
     /// A refusal is taken for the end of earlier attempts too.
@@ -57,7 +59,7 @@ pub(super) enum Mutant {
 }
 
 /// All of them.
-pub(super) const ALL: [Mutant; 18] = [
+pub(super) const ALL: [Mutant; 19] = [
     Mutant::ClaimsBlindly,
     Mutant::NoFinalizer,
     Mutant::ReportsBlindly,
@@ -74,6 +76,7 @@ pub(super) const ALL: [Mutant; 18] = [
     Mutant::CounterStays,
     Mutant::TakesUnproven,
     Mutant::CreatesWhileHeld,
+    Mutant::TakesEarlyAnswers,
     Mutant::LostStatusIsNew,
     Mutant::DoubtForgotten,
 ];
@@ -93,7 +96,8 @@ pub(super) fn habitat(mutant: Mutant) -> Option<Scenario> {
         Mutant::RecordsByVersion
         | Mutant::UnknownIsFailed
         | Mutant::RetriesUnknown
-        | Mutant::CreatesWhileHeld => (IdentityMode::None, "plain"),
+        | Mutant::CreatesWhileHeld
+        | Mutant::TakesEarlyAnswers => (IdentityMode::None, "plain"),
         Mutant::ReleasesBeforeGone => (IdentityMode::ExternalId, "decides later"),
         Mutant::CounterStays => (IdentityMode::ExternalId, "a dead namesake"),
         Mutant::TakesUnproven => (IdentityMode::ExternalId, "claimed"),
@@ -120,6 +124,11 @@ pub(super) fn seen(mutant: Mutant, f: &mut Facts) {
         Mutant::RetriesUnknown => f.rules.on_unknown = OnUnknownOutcome::Retry,
         Mutant::TakesUnproven => f.desired.claimed = false,
         Mutant::LostStatusIsNew => f.object.lost = false,
+        Mutant::TakesEarlyAnswers => {
+            if let Some(request) = &mut f.ledger.request {
+                request.settled_at = Some(Time(f.clock.now));
+            }
+        }
         Mutant::IgnoresOpenIntent
         | Mutant::ClaimsBlindly
         | Mutant::NoFinalizer

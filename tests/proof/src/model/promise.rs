@@ -44,7 +44,7 @@ pub(super) fn left_behind(s: &Scenario, world: &World) -> bool {
 
 /// A state that an object may end in and stay.
 pub(super) fn good(s: &Scenario, world: &World) -> bool {
-    let calm = world.posts.is_empty() && world.passes().count() == 0;
+    let calm = world.posts.is_empty() && world.calls.is_empty() && world.passes().count() == 0;
     calm && match &world.object {
         None => world.live().count() == 0 || world.excused || s.deletion == DeletionPolicy::Retain,
         Some(object) => !object.deleting && (fulfilled(s, world, object) || refused(world, object)),

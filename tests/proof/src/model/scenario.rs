@@ -8,7 +8,7 @@ use fulfillment_operator::facts::{Desired, Rules};
 
 use super::{
     mutant::Mutant,
-    world::{Controller, Kept, Left, Object, TenantState, World},
+    world::{CONTROLLERS, Controller, Kept, Left, Object, TenantState, World},
 };
 use crate::Size;
 
@@ -31,10 +31,8 @@ pub(super) struct Scenario {
     pub(super) generations: i64,
     /// The user creates the object this often.
     pub(super) incarnations: u8,
-    /// A user may touch the object at any time without changing what it asks for.
-    pub(super) touched: bool,
-    /// Calls other than creates fail too.
-    pub(super) flaky: bool,
+    /// How many act.
+    pub(super) controllers: usize,
     pub(super) left: Left,
     /// It is larger than anybody waits for: so many states of it are explored.
     pub(super) most: Option<usize>,
@@ -49,6 +47,7 @@ const NOTHING: Left = Left {
     faults: 0,
     duplicates: 0,
     refusals: 0,
+    calls: 0,
 };
 
 /// The smallest world of a mode; the others are named by what they add.
@@ -62,8 +61,7 @@ const fn plain(name: &'static str, mode: IdentityMode) -> Scenario {
         deletion: DeletionPolicy::Delete,
         generations: 1,
         incarnations: 1,
-        touched: false,
-        flaky: false,
+        controllers: CONTROLLERS,
         left: NOTHING,
         most: None,
         mutant: None,
@@ -83,7 +81,6 @@ pub(super) fn scenarios(mode: IdentityMode, size: Size) -> Vec<Scenario> {
     let base = plain("plain", mode);
     let faults = Scenario {
         name: "a fault in the cluster",
-        touched: false,
         left: Left {
             faults: 1,
             ..NOTHING
@@ -108,9 +105,9 @@ pub(super) fn scenarios(mode: IdentityMode, size: Size) -> Vec<Scenario> {
 fn thorough(base: Scenario, faults: Scenario) -> Vec<Scenario> {
     let left = |freezes, duplicates, refusals| Left {
         freezes,
-        faults: 0,
         duplicates,
         refusals,
+        ..NOTHING
     };
     // There the controllers have more to do.
     let decides = match base.mode {
@@ -149,6 +146,20 @@ fn thorough(base: Scenario, faults: Scenario) -> Vec<Scenario> {
             generations: 2,
             left: left(1, 0, 0),
             most: Some(MOST),
+            ..base
+        },
+        Scenario {
+            name: "an edit",
+            generations: 2,
+            most: keyed,
+            ..base
+        },
+        Scenario {
+            name: "calls go wrong",
+            left: Left {
+                calls: 1,
+                ..NOTHING
+            },
             ..base
         },
         again,
@@ -208,6 +219,7 @@ fn thorough(base: Scenario, faults: Scenario) -> Vec<Scenario> {
             ..faults
         },
     ];
+    all.extend(alone(base));
     if base.mode == IdentityMode::ExternalId {
         all.push(Scenario {
             name: "claimed",
@@ -219,6 +231,43 @@ fn thorough(base: Scenario, faults: Scenario) -> Vec<Scenario> {
     all
 }
 
+/// With one controller, which may still die and start again at any time, these are explored whole.
+fn alone(base: Scenario) -> Vec<Scenario> {
+    let edited = Scenario {
+        controllers: 1,
+        generations: 2,
+        ..base
+    };
+    let left = |freezes, faults, calls| Left {
+        freezes,
+        faults,
+        calls,
+        ..NOTHING
+    };
+    vec![
+        Scenario {
+            name: "alone, an edit",
+            ..edited
+        },
+        Scenario {
+            name: "alone, stale reads",
+            generations: 1,
+            left: left(1, 0, 0),
+            ..edited
+        },
+        Scenario {
+            name: "alone, a fault, an edit",
+            left: left(0, 1, 0),
+            ..edited
+        },
+        Scenario {
+            name: "alone, calls go wrong, an edit",
+            left: left(0, 0, 1),
+            ..edited
+        },
+    ]
+}
+
 impl Scenario {
     /// The worlds it begins with.
     pub(super) fn beginnings(&self) -> Vec<World> {
@@ -228,6 +277,7 @@ impl Scenario {
             incarnations: 1,
             tenants: Vec::new(),
             posts: Vec::new(),
+            calls: Vec::new(),
             stone: None,
             controllers: std::array::from_fn(|_| Controller::default()),
             left: self.left,
@@ -243,6 +293,7 @@ impl Scenario {
                     state: TenantState::Dead,
                     pending: false,
                     seats: seats(1),
+                    ordered: seats(1),
                 }],
                 ..bare
             }];
@@ -258,6 +309,7 @@ impl Scenario {
                 state: TenantState::Active,
                 pending: false,
                 seats: 7,
+                ordered: 7,
             }],
             ..bare.clone()
         };
@@ -296,6 +348,7 @@ impl Scenario {
             on_missing: OnMissing::Recreate,
             on_unknown: OnUnknownOutcome::Hold,
             retention: std::time::Duration::from_secs(24 * 3600),
+            settle: std::time::Duration::from_secs(220),
             suspend_before_delete: false,
         }
     }

@@ -146,18 +146,6 @@ pub(super) fn settle_version(world: &mut World, by: Option<usize>, old: &Object)
     if world.object.as_ref() == Some(old) {
         return;
     }
-    new_version(world, by);
-    let gone = world
-        .object
-        .as_ref()
-        .is_some_and(|o| o.deleting && !o.finalized);
-    if gone {
-        world.object = None;
-    }
-}
-
-/// A version that only differs in what nobody here looks at.
-pub(super) fn new_version(world: &mut World, by: Option<usize>) {
     let lagging = world.cached.is_some();
     for (nth, controller) in world.controllers.iter_mut().enumerate() {
         if Some(nth) == by {
@@ -165,6 +153,13 @@ pub(super) fn new_version(world: &mut World, by: Option<usize>) {
         } else if let Some(pass) = &mut controller.pass {
             pass.current = false;
         }
+    }
+    let gone = world
+        .object
+        .as_ref()
+        .is_some_and(|o| o.deleting && !o.finalized);
+    if gone {
+        world.object = None;
     }
 }
 

@@ -1,12 +1,12 @@
 //! People, and what happens to a cluster.
 
-use fulfillment_crds::{IdentityMode, RequestStatus, RequestType};
+use fulfillment_crds::{IdentityMode, Request, RequestStatus, RequestType};
 use fulfillment_operator::facts::{Intent, Ledger, Resolution};
 
 use super::{
     known::Known,
     scenario::Scenario,
-    store::{new_version, settle_version},
+    store::settle_version,
     sweep,
     world::{Object, World},
 };
@@ -16,14 +16,14 @@ use super::{
 pub(super) enum Deed {
     /// The spec is edited.
     Edit,
-    /// Something is written that nobody here looks at: the resourceVersion moves on.
-    Touch,
     /// The object is deleted.
     Delete,
     /// An object of the same name is created after the last one is gone.
     CreateAgain,
-    /// The question what became of a create is answered, truly.
+    /// It is said what became of a create, as it looks then.
     Answer(Known<Resolution>),
+    /// An answer that came too early is taken away.
+    Withdraw,
 }
 
 /// What happens to a cluster, and should not.
@@ -53,44 +53,36 @@ pub(super) fn deeds(world: &World, s: &Scenario, deeds: &mut Vec<Deed>) {
             deeds.push(Deed::Edit);
         }
     }
-    if s.touched && world.passes().any(|pass| pass.current) {
-        deeds.push(Deed::Touch);
-    }
-    let asks = match s.mode {
-        IdentityMode::None => true,
-        // Only what repeating the order, or a lookup, cannot tell.
-        IdentityMode::IdempotencyKey => {
-            contradicted(object) || (unknown(object) && object.status.create.is_none())
-        }
-        IdentityMode::ExternalId | IdentityMode::Lookup => contradicted(object),
-    };
-    if let Some(answer) = answer(world, s, object).filter(|_| asks) {
+    if let Some(answer) = answer(world, s, object).filter(|_| is_asked(s, object)) {
         let answer = Known::new(answer);
         if object.resolution.as_ref() != Some(&answer) {
             deeds.push(Deed::Answer(answer));
         }
     }
+    if too_early(object) {
+        deeds.push(Deed::Withdraw);
+    }
 }
 
-fn unknown(object: &Object) -> bool {
-    let request = object.status.request.as_ref();
-    request.is_some_and(|r| r.status == RequestStatus::Unknown)
+/// Whether only a person can say what became of a create.
+pub(super) fn is_asked(s: &Scenario, object: &Object) -> bool {
+    let Some(open) = unanswered(object) else {
+        return false;
+    };
+    let contradicted = open.status == RequestStatus::Unknown && !open.reason.is_empty();
+    match s.mode {
+        IdentityMode::None => true,
+        // Only what repeating the order, or a lookup, cannot tell.
+        IdentityMode::IdempotencyKey => contradicted || object.status.create.is_none(),
+        IdentityMode::ExternalId | IdentityMode::Lookup => contradicted,
+    }
 }
 
-/// The vendor contradicted itself, and a person is asked in every mode.
-fn contradicted(object: &Object) -> bool {
-    let request = object.status.request.as_ref();
-    unknown(object) && request.is_some_and(|r| !r.reason.is_empty())
-}
-
-/// A true answer to an open question. People look when nothing is on its way any more: who answers
-/// earlier does not know.
+/// What a look at the vendor says of a create without an answer. People may look, and answer, when it
+/// can still land.
 fn answer(world: &World, s: &Scenario, object: &Object) -> Option<Resolution> {
-    let asked = object.status.request.as_ref().filter(|r| {
-        r.type_ == RequestType::Purchase
-            && matches!(r.status, RequestStatus::Unknown | RequestStatus::Pending)
-    })?;
-    if object.status.tenant_id.is_some() || world.creating() {
+    let asked = unanswered(object)?;
+    if object.status.tenant_id.is_some() {
         return None;
     }
     // What an object of this name left behind is another's in mode None.
@@ -101,6 +93,21 @@ fn answer(world: &World, s: &Scenario, object: &Object) -> Option<Resolution> {
         || Resolution::None(asked.id.clone()),
         |tenant| Resolution::Adopt(tenant.id.clone()),
     ))
+}
+
+fn unanswered(object: &Object) -> Option<&Request> {
+    object.status.request.as_ref().filter(|r| {
+        r.type_ == RequestType::Purchase
+            && matches!(r.status, RequestStatus::Unknown | RequestStatus::Pending)
+    })
+}
+
+/// An answer stands there and the question was not put.
+fn too_early(object: &Object) -> bool {
+    unanswered(object).is_some_and(|asked| {
+        let none = Resolution::None(asked.id.clone());
+        asked.settled_at.is_none() && object.resolution.as_deref() == Some(&none)
+    })
 }
 
 pub(super) fn perform(world: &mut World, s: &Scenario, deed: Deed) -> Option<()> {
@@ -124,7 +131,8 @@ pub(super) fn perform(world: &mut World, s: &Scenario, deed: Deed) -> Option<()>
             world.excused |= faulty && bare;
         }
         Deed::Answer(answer) => object.resolution = Some(answer),
-        Deed::Touch | Deed::CreateAgain => new_version(world, None),
+        Deed::Withdraw => object.resolution = None,
+        Deed::CreateAgain => {}
     }
     settle_version(world, None, &old);
     Some(())

@@ -3,6 +3,7 @@
 use fulfillment_crds::IdentityMode;
 use fulfillment_operator::{
     facts::Facts,
+    ledger::KEY_REUSED,
     plan::Step,
     vendor::{
         Answer, Class, Effect, Fulfillment, FulfillmentStatus, Said, Tenant, TenantStatus,
@@ -12,7 +13,7 @@ use fulfillment_operator::{
 
 use super::{
     scenario::{Scenario, limits, seats},
-    world::{Broken, Kept, Post, TenantState, World},
+    world::{Broken, Kept, Late, Post, TenantState, Verb, World},
 };
 
 /// How a call ended, as a controller hears it.
@@ -40,6 +41,15 @@ pub(super) fn refusal() -> VendorError {
     }
 }
 
+/// The key was used before, with another order.
+fn reused() -> VendorError {
+    VendorError {
+        status: Some(422),
+        code: KEY_REUSED.into(),
+        ..refusal()
+    }
+}
+
 /// A create lands.
 pub(super) fn create(world: &mut World, scenario: &Scenario, post: &Post) -> Heard {
     let external_id = &post.external_id;
@@ -54,6 +64,9 @@ pub(super) fn create(world: &mut World, scenario: &Scenario, post: &Post) -> Hea
         // The answer to a key is stored, and outlives the tenant.
         IdentityMode::IdempotencyKey => {
             if let Some(found) = world.tenants.iter().find(named) {
+                if found.ordered != post.seats {
+                    return Err(reused());
+                }
                 let state = if scenario.asynchronous {
                     TenantState::Provisioning
                 } else {
@@ -79,6 +92,7 @@ pub(super) fn create(world: &mut World, scenario: &Scenario, post: &Post) -> Hea
         },
         pending: scenario.asynchronous,
         seats: post.seats,
+        ordered: post.seats,
     };
     let said = Said::Tenant(Box::new(view(&tenant)));
     world.tenants.push(tenant);
@@ -87,37 +101,37 @@ pub(super) fn create(world: &mut World, scenario: &Scenario, post: &Post) -> Hea
 
 /// Any other call is carried out.
 pub(super) fn serve(world: &mut World, scenario: &Scenario, facts: &Facts, step: &Step) -> Heard {
-    let known = facts.ledger.tenant_id.clone().unwrap_or_default();
-    let id = if let Step::Adopt(named) | Step::Discard(named) = step {
-        named.clone()
-    } else {
-        known
-    };
+    let shown = |t: &&Kept| t.live() || scenario.shows_dead;
     if let Step::Look(name) = step {
-        let shown = |t: &&Kept| t.live() || scenario.shows_dead;
         let named = world.tenants.iter().filter(shown);
         let found = named.filter(|t| t.external_id == *name).map(view);
         return heard(Said::Found(found.collect()));
     }
-    let reads = matches!(step, Step::Read | Step::Adopt(_));
-    let tenants = &mut world.tenants;
-    let shown = |t: &&mut Kept| t.id == id && (t.live() || scenario.shows_dead);
-    let Some(tenant) = tenants.iter_mut().find(shown) else {
-        return heard(Said::Absent);
-    };
-    if tenant.owner == 0 && !reads {
-        world.broken = world.broken.or(Some(Broken::Foreign));
+    if let Some(Late { tenant, verb }) = verb(facts, step) {
+        return carry_out(world, scenario, &tenant, verb);
     }
-    let delete = matches!(step, Step::Delete | Step::Discard(_));
-    let alive = tenant.state != TenantState::Dead;
-    match step {
-        Step::Change => tenant.seats = seats(facts.object.generation),
-        Step::Suspend if alive => tenant.state = TenantState::Suspended,
-        Step::Resume if alive => tenant.state = TenantState::Active,
-        Step::Delete | Step::Discard(_) if alive && scenario.asynchronous => {
-            tenant.state = TenantState::Leaving;
+    let id = if let Step::Adopt(named) = step {
+        Some(named)
+    } else {
+        facts.ledger.tenant_id.as_ref()
+    };
+    let mut found = world.tenants.iter().filter(shown);
+    let found = found.find(|t| Some(&t.id) == id);
+    heard(found.map_or(Said::Absent, |tenant| Said::Tenant(Box::new(view(tenant)))))
+}
+
+/// What a step asks of which tenant, where it changes one.
+pub(super) fn verb(facts: &Facts, step: &Step) -> Option<Late> {
+    let known = || facts.ledger.tenant_id.clone();
+    let (tenant, verb) = match step {
+        Step::Change => {
+            let seats = seats(facts.object.generation);
+            (known()?, Verb::Change { seats })
         }
-        Step::Delete | Step::Discard(_) => tenant.state = TenantState::Dead,
+        Step::Suspend => (known()?, Verb::Suspend),
+        Step::Resume => (known()?, Verb::Resume),
+        Step::Delete => (known()?, Verb::Delete),
+        Step::Discard(twin) => (twin.clone(), Verb::Delete),
         Step::Claim(_)
         | Step::Finalize
         | Step::Intend(_)
@@ -125,19 +139,41 @@ pub(super) fn serve(world: &mut World, scenario: &Scenario, facts: &Facts, step:
         | Step::Read
         | Step::Look(_)
         | Step::Adopt(_)
-        | Step::Suspend
-        | Step::Resume
         | Step::Bury
         | Step::Release
-        | Step::Rest(_) => {}
-    }
-    let said = if reads {
-        Said::Tenant(Box::new(view(tenant)))
-    } else if delete && scenario.asynchronous {
-        Said::Accepted(Some(Box::new(view(tenant))))
-    } else {
-        Said::Done
+        | Step::Rest(_) => return None,
     };
+    Some(Late { tenant, verb })
+}
+
+/// A change or a delete lands.
+pub(super) fn carry_out(world: &mut World, scenario: &Scenario, id: &str, verb: Verb) -> Heard {
+    let shown = |t: &&mut Kept| t.id == id && (t.live() || scenario.shows_dead);
+    let Some(tenant) = world.tenants.iter_mut().find(shown) else {
+        return heard(Said::Absent);
+    };
+    if tenant.owner == 0 {
+        world.broken = world.broken.or(Some(Broken::Foreign));
+    }
+    let alive = tenant.state != TenantState::Dead;
+    let stays = matches!(tenant.state, TenantState::Active | TenantState::Suspended);
+    let mut said = Said::Done;
+    match verb {
+        Verb::Change { seats } => tenant.seats = seats,
+        Verb::Suspend if stays => tenant.state = TenantState::Suspended,
+        Verb::Resume if stays => tenant.state = TenantState::Active,
+        Verb::Suspend | Verb::Resume => {}
+        Verb::Delete => {
+            tenant.state = if alive && scenario.asynchronous {
+                TenantState::Leaving
+            } else {
+                TenantState::Dead
+            };
+            if scenario.asynchronous {
+                said = Said::Accepted(Some(Box::new(view(tenant))));
+            }
+        }
+    }
     forget_dead(world, scenario);
     heard(said)
 }

@@ -27,6 +27,8 @@ pub(super) struct World {
     pub(super) tenants: Vec<Kept>,
     /// Creates on their way.
     pub(super) posts: Vec<Post>,
+    /// Other calls on their way, whose senders have given them up or heard of them before.
+    pub(super) calls: Vec<Late>,
     /// The tombstone of the last object: the name the sweep looks for.
     pub(super) stone: Option<String>,
     pub(super) controllers: [Controller; CONTROLLERS],
@@ -93,6 +95,8 @@ pub(super) struct Kept {
     /// The vendor has not decided what was asked of it last.
     pub(super) pending: bool,
     pub(super) seats: i64,
+    /// What it was ordered with.
+    pub(super) ordered: i64,
 }
 
 impl Kept {
@@ -123,6 +127,22 @@ pub(super) struct Post {
     /// The controller that still waits for the answer.
     pub(super) awaited_by: Option<usize>,
     pub(super) older: Older,
+}
+
+/// A call to a known tenant that lands late.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Late {
+    pub(super) tenant: String,
+    pub(super) verb: Verb,
+}
+
+/// What a call asks of a tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Verb {
+    Change { seats: i64 },
+    Suspend,
+    Resume,
+    Delete,
 }
 
 /// For which controllers something is older than their first sight of the present intent: until it
@@ -207,6 +227,8 @@ pub(super) struct Left {
     pub(super) faults: u8,
     pub(super) duplicates: u8,
     pub(super) refusals: u8,
+    /// Calls, creates aside, that fail, lose their answer, land late or twice.
+    pub(super) calls: u8,
 }
 
 /// A promise about a single step.
@@ -231,6 +253,9 @@ impl World {
         }
         for tenant in &self.tenants {
             names.add(Names::of(&tenant.id));
+        }
+        for call in &self.calls {
+            names.add(Names::of(&call.tenant));
         }
         for controller in &self.controllers {
             if let Some(sight) = &controller.sight {
