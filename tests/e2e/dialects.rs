@@ -261,7 +261,7 @@ fn what_is_wrong_with_a_dialect_is_said_where_it_stands() {
     });
     let said = message(&connection, "Ready");
     assert!(
-        said.contains("dialect.create.body uses subscripton"),
+        said.contains("dialect.create.body, line 1, column 13 uses subscripton"),
         "{said}"
     );
     world.subscribe("mail", json!({}));
