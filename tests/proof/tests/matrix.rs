@@ -13,7 +13,7 @@ fn every_cell_of_the_sample_ends_as_promised() {
 /// The operator once took its own record for another's, and slept until the next drift read.
 #[test]
 fn a_pending_delete_that_was_recorded_without_an_answer_goes_on() {
-    let cell = "IdempotencyKey in operation, delete: cluster PATCH subscription/status #1: lose";
+    let cell = "IdempotencyKey in operation, delete: cluster PUT subscription/status #1: lose";
     let tally = matrix::run(Size::Sample, Some(cell));
     assert_eq!(tally.failed, 0, "{tally:?}");
     // The calm run and the control; on a slow machine there is nothing pending to record.
