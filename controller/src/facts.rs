@@ -143,6 +143,8 @@ pub struct Clock {
     pub repeatable: bool,
     /// The pending request is past `timeouts.provisioning`.
     pub overdue: bool,
+    /// When that is, where the vendor has a request.
+    pub overdue_at: Option<Timestamp>,
     /// The object is being deleted, and its tenant only suspended until then.
     pub grace_until: Option<Timestamp>,
     /// Too many tenants are being deleted: this one waits until then.

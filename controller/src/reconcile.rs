@@ -231,6 +231,7 @@ fn guard(seen: &Seen) -> (Guard, Weight) {
 fn end<'a>(seen: &Seen, rest: Rest, intent: Option<&'a Intent>) -> End<'a> {
     let failure = seen.facts.pass.failure.as_ref();
     let request = seen.facts.ledger.request.as_ref();
+    let waits = matches!(rest, Rest::Pending | Rest::Inquiring);
     let refused = rest == Rest::Inquiring && !request.is_some_and(ledger::awaiting_vendor);
     End {
         // What was refused, the vendor has no news of.
@@ -249,6 +250,7 @@ fn end<'a>(seen: &Seen, rest: Rest, intent: Option<&'a Intent>) -> End<'a> {
             .clock
             .paced_until
             .or(seen.facts.clock.grace_until)
+            .or(seen.facts.clock.overdue_at.filter(|_| waits))
             .map(|at| pace::until(seen.facts.clock.now, at)),
         twins: !(seen.facts.pass.twins.is_empty() && seen.facts.pass.discarded.is_empty()),
     }

@@ -55,13 +55,10 @@ pub(super) fn clock(
         .filter(|r| ledger::awaiting_vendor(r));
     let deadline: Option<Duration> =
         usable.map(|usable| usable.connection.spec().timeouts.provisioning.into());
-    let overdue = pending.is_some_and(|r| match (&r.started_at, deadline) {
-        (Some(began), Some(deadline)) => {
-            now.duration_since(began.0)
-                > SignedDuration::try_from(deadline).unwrap_or(SignedDuration::MAX)
-        }
-        (Some(_) | None, _) => false,
-    });
+    let overdue_at = pending
+        .and_then(|r| r.started_at.as_ref())
+        .zip(deadline.and_then(|deadline| SignedDuration::try_from(deadline).ok()))
+        .and_then(|(began, deadline)| began.0.checked_add(deadline).ok());
     let intent = plan::settles_from(facts);
     let output = object.spec.output_secret_name.as_deref();
     let kept = output.is_some_and(|name| {
@@ -90,7 +87,8 @@ pub(super) fn clock(
         read_due: due.read || owed,
         settled: due.settled,
         repeatable: false,
-        overdue,
+        overdue: overdue_at.is_some_and(|at| at < now),
+        overdue_at,
         grace_until: grace_until(object, now),
         mass_vanish: usable.is_some_and(|usable| usable.link.vanished.alarm()),
         paced_until: None,

@@ -51,6 +51,8 @@ pub struct Memory {
     hinted: bool,
     /// A mutation's outcome was unknown; an early read sees what landed late.
     verify_at: Option<Instant>,
+    /// Passes in a row that were to go on at once.
+    again: u32,
     /// This process has seen it without a tenant, and not Ready since.
     new: bool,
 }
@@ -164,8 +166,11 @@ impl Pace {
         let memory = all.entry(uid.to_owned()).or_default();
         if memory.fingerprint != fingerprint {
             fingerprint.clone_into(&mut memory.fingerprint);
-            memory.failures = 0;
             memory.not_before = None;
+            if std::mem::take(&mut memory.failures) > 0 {
+                // The read that is owed at the end of the wait is owed now.
+                memory.next_read = Some(now);
+            }
         }
         if !known || memory.next_read.is_none() {
             let spread = if pending {

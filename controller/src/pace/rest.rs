@@ -11,6 +11,9 @@ use crate::{facts::Intent, plan::Rest, vendor::Class};
 pub(super) const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 /// The longest wait after failures.
 pub(super) const BACKOFF_MOST: Duration = Duration::from_secs(300);
+/// The first waits of a pass that goes on where the last one stopped are none: so many steps of a request
+/// follow each other. More are a vendor's that leads in circles.
+const AGAIN_AT_ONCE: u32 = 8;
 /// How often something is looked at again that only an event can change.
 const IDLE: Duration = Duration::from_secs(600);
 /// How often a missing dependency is looked at again, should its event be lost.
@@ -75,7 +78,7 @@ impl Times {
     fn of(memory: &Memory, end: &End<'_>, intervals: &Intervals, now: Instant) -> Self {
         // What became due while the pass ran was not seen by it: that is for a pass at once. What it
         // saw and left alone waits for something else.
-        let fresh = !end.read_due || end.twins;
+        let fresh = !end.read_due;
         Self {
             now,
             verify: memory.verify_at.filter(|at| *at > now || fresh),
@@ -109,8 +112,14 @@ impl Memory {
             self.verify_at = Some(now + intervals.settle);
         }
         if end.twins {
-            self.verify_at = Some(now);
+            // One that was deleted may be shown a while longer.
+            self.verify_at = Some(now + BACKOFF_FIRST);
         }
+        self.again = if end.rest == Rest::Again {
+            self.again.saturating_add(1)
+        } else {
+            0
+        };
         if end.rest != Rest::Unverified {
             self.unverified_since = None;
         }
@@ -146,7 +155,10 @@ impl Memory {
                 self.next_read = Some(now + intervals.missing);
                 intervals.missing
             }
-            Rest::Again => Duration::ZERO,
+            Rest::Again => match self.again.checked_sub(AGAIN_AT_ONCE) {
+                None => Duration::ZERO,
+                Some(more) => backoff(more),
+            },
             Rest::Unchanged => times.until(self.not_before),
             Rest::Trouble => {
                 if end.read {
@@ -185,14 +197,17 @@ impl Memory {
         self.failures = 0;
         self.not_before = None;
         if times.read_passed {
-            let poll = if end.rest == Rest::Overdue {
-                BACKOFF_MOST
+            let wait = if end.rest == Rest::Overdue {
+                // Whatever the vendor says: it has had its time.
+                asked_for(end).map_or(BACKOFF_MOST, |wait| wait.max(BACKOFF_MOST))
             } else {
-                intervals.poll
+                asked_for(end).unwrap_or(intervals.poll)
             };
-            self.next_read = Some(times.now + end.retry_after.unwrap_or(poll));
+            self.next_read = Some(times.now + wait);
         }
-        times.until([times.verify, self.next_read].into_iter().flatten())
+        // When it becomes overdue.
+        let wake = end.wake.map(|wait| times.now + wait);
+        times.until([times.verify, self.next_read, wake].into_iter().flatten())
     }
 
     /// Being deleted, and waiting.
@@ -205,7 +220,7 @@ impl Memory {
             } else {
                 intervals.pending
             };
-            self.next_read = Some(times.now + end.retry_after.unwrap_or(poll));
+            self.next_read = Some(times.now + asked_for(end).unwrap_or(poll));
         }
         let wake = end.wake.map(|wait| times.now + wait);
         let all = [times.settles, times.verify, self.next_read, wake];
@@ -227,6 +242,11 @@ impl Memory {
         self.next_read = Some(self.next_read.map_or(at, |next| next.min(at)));
         wait
     }
+}
+
+/// When the vendor wants to be asked again; "at once" is no wait, and neither is a clock behind ours.
+fn asked_for(end: &End<'_>) -> Option<Duration> {
+    end.retry_after.map(|wait| wait.max(BACKOFF_FIRST))
 }
 
 /// Exponential with full jitter, but never shorter than half the first wait: no hot loop.

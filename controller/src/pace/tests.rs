@@ -1,7 +1,7 @@
 //! Times, on a clock that only moves when told to.
 
 use super::{rest::BACKOFF_MOST, *};
-use crate::plan::Rest;
+use crate::{plan::Rest, vendor::Class};
 
 const INTERVALS: Intervals = Intervals {
     drift: Duration::from_secs(600),
@@ -231,4 +231,63 @@ async fn a_poll_that_becomes_due_while_a_pass_runs_is_not_left_out() {
     assert_eq!(pace.rested("u", &idle(seen), &INTERVALS), Duration::ZERO);
     let wait = pace.rested("u", &idle(due()), &INTERVALS);
     assert!(wait > INTERVALS.poll, "{wait:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vendor_that_says_at_once_is_not_asked_in_a_loop() {
+    let pace = Pace::default();
+    for rest in [Rest::Pending, Rest::Inquiring, Rest::Terminating] {
+        let at_once = End {
+            retry_after: Some(Duration::ZERO),
+            ..end(rest)
+        };
+        pace.due("u", "a", None, None, true, &INTERVALS);
+        let wait = pace.rested("u", &at_once, &INTERVALS);
+        assert!(wait >= BACKOFF_FIRST, "{rest:?}: {wait:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_overdue_is_said_in_time_and_asked_for_slowly() {
+    let pace = Pace::default();
+    pace.due("u", "a", None, None, true, &INTERVALS);
+    let pending = End {
+        wake: Some(Duration::from_secs(7)),
+        retry_after: Some(Duration::from_secs(300)),
+        ..end(Rest::Pending)
+    };
+    let wait = pace.rested("u", &pending, &INTERVALS);
+    assert!(wait.abs_diff(Duration::from_secs(7)) < BACKOFF_FIRST);
+    let overdue = End {
+        retry_after: Some(Duration::from_secs(1)),
+        ..end(Rest::Overdue)
+    };
+    assert!(pace.rested("u", &overdue, &INTERVALS) >= BACKOFF_MOST);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_that_ends_a_wait_brings_the_read_that_was_owed() {
+    let pace = Pace::default();
+    pace.due("u", "a", None, None, false, &INTERVALS);
+    let refused = End {
+        failed: Some(Class::Auth),
+        ..end(Rest::Unverified)
+    };
+    pace.rested("u", &refused, &INTERVALS);
+    let due = pace.due("u", "a", None, None, false, &INTERVALS);
+    assert!(due.backing_off && !due.read);
+    let due = pace.due("u", "another secret", None, None, false, &INTERVALS);
+    assert!(!due.backing_off && due.read);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_that_never_comes_to_an_end_is_slowed_down() {
+    let pace = Pace::default();
+    pace.due("u", "a", None, None, false, &INTERVALS);
+    let again = || pace.rested("u", &end(Rest::Again), &INTERVALS);
+    let waits: Vec<Duration> = (0..12).map(|_| again()).collect();
+    assert!(waits[..7].iter().all(Duration::is_zero), "{waits:?}");
+    assert!(waits[8..].iter().all(|wait| *wait >= BACKOFF_FIRST / 2));
+    pace.rested("u", &end(Rest::InSync), &INTERVALS);
+    assert_eq!(again(), Duration::ZERO);
 }
