@@ -107,7 +107,7 @@ pub struct Request {
     #[schemars(schema_with = "super::schema::time")]
     pub started_at: Option<Time>,
     /// Of a create whose outcome is unknown: since when it can have no effect any more. Only from then
-    /// on can a person say that it made no tenant.
+    /// on does it count that a person says that it made no tenant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "super::schema::time")]
     pub settled_at: Option<Time>,

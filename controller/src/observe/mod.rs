@@ -164,6 +164,7 @@ pub async fn observe(
         trouble = trouble.or_else(|| Some(inputs::not_ready(format!("the tenant of Subscription {user} stands under this one, which is kept until that is gone"))));
     }
     let intervals = intervals(ctx, &object, usable.as_ref(), callback_url.is_some());
+    let rules = rules(ctx.settings.settle, usable.as_ref());
     let mut facts = Facts {
         object: object_facts(&object, &ledger, ctx.pace.is_unarmed(&uid)),
         desired: Desired {
@@ -179,8 +180,9 @@ pub async fn observe(
             deletion: spec.deletion_policy,
         },
         ledger,
-        intent: kubernetes::intent(&object),
-        rules: rules(ctx.settings.settle, usable.as_ref()),
+        // In the other modes it stands in status; a copied object may bring an annotation along.
+        intent: kubernetes::intent(&object).filter(|_| rules.mode == IdentityMode::ExternalId),
+        rules,
         trouble,
         unready,
         clock: Clock::default(),

@@ -271,14 +271,10 @@ pub(super) fn held(f: &Facts) -> bool {
     }
 }
 
-/// Whether a person may now be asked if a create made a tenant: it can have no effect any more. An
-/// answer that is there already came before the question; whoever gave it may have looked too early,
-/// so it has to be taken away first.
+/// Whether a person can now say if a create made a tenant: it can have no effect any more.
 pub fn asks(f: &Facts) -> bool {
     let request = f.ledger.request.as_ref();
-    f.clock.settled
-        && !f.pass.mutated
-        && request.is_some_and(|r| r.settled_at.is_none() && !says_none(f, &r.id))
+    f.clock.settled && !f.pass.mutated && request.is_some_and(|r| r.settled_at.is_none())
 }
 
 /// A person says that this request made no tenant.
@@ -286,11 +282,12 @@ pub fn says_none(f: &Facts, request: &str) -> bool {
     f.object.resolution == Some(Resolution::None(request.to_owned()))
 }
 
-/// A person was asked and said that this request made no tenant. The next create is another request,
-/// so that an annotation left in place never answers for it.
+/// A person is asked and says that this request made no tenant, and it can make none any more. The next
+/// create is another request, so that an annotation left in place never answers for it.
 pub(super) fn denied(f: &Facts, request: &str) -> bool {
     let asked = f.ledger.request.as_ref().filter(|r| r.id == request);
-    asked.is_some_and(|r| r.settled_at.is_some()) && says_none(f, request)
+    let counts = |r: &Request| r.settled_at.is_some() || (f.clock.settled && held(f));
+    asked.is_some_and(counts) && says_none(f, request)
 }
 
 /// A person's answer, if it answers this question.

@@ -28,7 +28,10 @@ pub(super) fn end(f: &Facts) -> Step {
             .map_or(Step::Rest(Rest::Terminating), Step::Create);
     }
     let open = open_create(f);
-    if untouched(f) {
+    // Where the record is lost and the connection is not to be had, it is not known what a create was
+    // made safe by: then there may be a tenant.
+    let unclear = f.object.lost && f.trouble.is_some();
+    if untouched(f) && !unclear {
         return Step::Release;
     }
     if f.trouble.is_some() || f.pass.failure.is_some() {

@@ -170,26 +170,25 @@ pub(super) fn held_message(f: &Facts, about: &About<'_>) -> String {
     )
 }
 
-/// How a person says that a create made no tenant, or from when on.
+/// How a person says that a create made no tenant, and from when on that counts.
 fn none_said(f: &Facts, r: &Request, command: &str) -> String {
+    let none = format!("or that it made none: {command}=none:{}", r.id);
     if r.settled_at.is_some() {
-        return format!("or that it made none: {command}=none:{}", r.id);
+        return none;
     }
     let settle = SignedDuration::try_from(f.rules.settle).unwrap_or_default();
     let began = r.started_at.as_ref().map(|began| began.0);
     let from = match began.and_then(|began| began.checked_add(settle).ok()) {
-        Some(from) => format!("{from} at the earliest"),
+        Some(from) => format!("from {from} on"),
         None => "then".into(),
     };
     if plan::says_none(f, &r.id) {
         return format!(
-            "the annotation none:{} does not count, as it was set when the create could still take effect: look again from {from} (--settle), take it away: {command}- ; and you are asked anew",
+            "the answer none:{} counts when the create can take effect no more (--settle), {from}: look again then, and say adopt if it made one",
             r.id
         );
     }
-    format!(
-        "whether it made none is asked when it can take effect no more (--settle), from {from}: the command stands here then"
-    )
+    format!("{none} (which counts when it can take effect no more (--settle), {from})")
 }
 
 pub(super) fn terminating(f: &Facts) -> Reason {

@@ -206,42 +206,46 @@ fn nobody_is_asked_before_nothing_can_land_any_more() {
 }
 
 #[test]
-fn who_answers_too_early_is_asked_once_more() {
+fn an_early_answer_counts_when_the_create_can_land_no_more() {
     for mode in HELD {
         let mut w = held(mode);
-        let early = w.status.request.as_ref().unwrap().id.clone();
-        w.resolution = Some(Resolution::None(early.clone()));
-        assert_eq!(w.pass(None), Some(Rest::Held));
-        w.tenants = vec![tenant("late")];
-        w.clock.settled = true;
+        let id = w.status.request.as_ref().unwrap().id.clone();
+        w.resolution = Some(Resolution::None(id));
         for _ in 0..3 {
-            assert_eq!(w.pass(None), Some(Rest::Held));
+            assert_eq!(w.pass(None), Some(Rest::Held), "{mode:?}");
         }
-        assert_eq!((w.asked(), w.created), (None, 1), "{mode:?}");
-        w.resolution = None;
-        assert_eq!(w.pass(None), Some(Rest::Held));
-        assert_eq!(w.asked(), Some(early), "{mode:?}");
-        // Who looks now finds it.
-        w.resolution = Some(Resolution::Adopt("late".into()));
+        assert_eq!(w.created, 1, "{mode:?}");
+        w.clock.settled = true;
         assert_eq!(w.until(Rest::InSync, 3), Rest::InSync, "{mode:?}");
-        assert_eq!((w.created, w.live(), w.asked()), (1, 1, None), "{mode:?}");
+        assert_eq!((w.created, w.live()), (2, 1), "{mode:?}");
     }
 }
 
 #[test]
-fn who_answers_too_early_lets_nothing_go() {
+fn an_early_answer_that_was_overtaken_can_be_corrected() {
+    for mode in HELD {
+        let mut w = held(mode);
+        let id = w.status.request.as_ref().unwrap().id.clone();
+        w.resolution = Some(Resolution::None(id));
+        assert_eq!(w.pass(None), Some(Rest::Held));
+        w.tenants = vec![tenant("late")];
+        w.resolution = Some(Resolution::Adopt("late".into()));
+        w.clock.settled = true;
+        assert_eq!(w.until(Rest::InSync, 3), Rest::InSync, "{mode:?}");
+        assert_eq!((w.created, w.live()), (1, 1), "{mode:?}");
+    }
+}
+
+#[test]
+fn an_early_answer_lets_nothing_go_before_its_time() {
     let mut w = held(IdentityMode::None);
-    let early = w.status.request.as_ref().unwrap().id.clone();
+    let id = w.status.request.as_ref().unwrap().id.clone();
     w.deleting = true;
-    w.resolution = Some(Resolution::None(early.clone()));
+    w.resolution = Some(Resolution::None(id));
     assert_eq!(w.pass(None), Some(Rest::Terminating));
-    w.clock.settled = true;
-    assert_eq!(w.pass(None), Some(Rest::Held));
     assert!(w.exists);
-    w.resolution = None;
-    assert_eq!(w.pass(None), Some(Rest::Held));
-    w.resolution = Some(Resolution::None(early));
-    assert_eq!(w.pass(None), Some(Rest::Gone));
+    w.clock.settled = true;
+    assert_eq!(w.until(Rest::Gone, 3), Rest::Gone);
 }
 
 #[test]

@@ -167,7 +167,7 @@ fn every_situation_reads_as_promised() {
             Rest::Held,
             unsettled(),
         ),
-        ("an answer that came before the question", Rest::Held, {
+        ("an answer that does not count yet", Rest::Held, {
             let mut f = unsettled();
             f.object.resolution = Some(Resolution::None("r0".into()));
             f

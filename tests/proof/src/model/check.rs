@@ -76,7 +76,7 @@ impl Action {
             | Self::Land(_, false)
             | Self::Decide(_, true)
             | Self::Sweep
-            | Self::Deed(Deed::Answer(_) | Deed::Withdraw) => true,
+            | Self::Deed(Deed::Answer(_)) => true,
             Self::Refused(_)
             | Self::Crash(_)
             | Self::Land(_, true)

@@ -86,7 +86,7 @@ pub(super) fn observe(world: &mut World, s: &Scenario, by: usize, view: View) ->
     };
     let intent = settles_from(&facts);
     let settled = first_sight(world, s, by, object.uid, intent.as_ref());
-    if view.settled && !settled {
+    if view.settled && (!settled || user::is_overtaken(world, s, &object)) {
         return None;
     }
     if let Some(mutant) = s.mutant {

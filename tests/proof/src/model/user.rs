@@ -22,8 +22,6 @@ pub(super) enum Deed {
     CreateAgain,
     /// It is said what became of a create, as it looks then.
     Answer(Known<Resolution>),
-    /// An answer that came too early is taken away.
-    Withdraw,
 }
 
 /// What happens to a cluster, and should not.
@@ -58,9 +56,6 @@ pub(super) fn deeds(world: &World, s: &Scenario, deeds: &mut Vec<Deed>) {
         if object.resolution.as_ref() != Some(&answer) {
             deeds.push(Deed::Answer(answer));
         }
-    }
-    if too_early(object) {
-        deeds.push(Deed::Withdraw);
     }
 }
 
@@ -102,11 +97,15 @@ fn unanswered(object: &Object) -> Option<&Request> {
     })
 }
 
-/// An answer stands there and the question was not put.
-fn too_early(object: &Object) -> bool {
-    unanswered(object).is_some_and(|asked| {
+/// Whether a person has said too early that a create made nothing, and it has since. Who answers is told
+/// from when on that counts, and looks again then.
+pub(super) fn is_overtaken(world: &World, s: &Scenario, object: &Object) -> bool {
+    let asked = unanswered(object).filter(|_| is_asked(s, object));
+    asked.is_some_and(|asked| {
         let none = Resolution::None(asked.id.clone());
-        asked.settled_at.is_none() && object.resolution.as_deref() == Some(&none)
+        asked.settled_at.is_none()
+            && object.resolution.as_deref() == Some(&none)
+            && answer(world, s, object).is_some_and(|answer| answer != none)
     })
 }
 
@@ -131,7 +130,6 @@ pub(super) fn perform(world: &mut World, s: &Scenario, deed: Deed) -> Option<()>
             world.excused |= faulty && bare;
         }
         Deed::Answer(answer) => object.resolution = Some(answer),
-        Deed::Withdraw => object.resolution = None,
         Deed::CreateAgain => {}
     }
     settle_version(world, None, &old);
