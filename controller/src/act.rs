@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::{
     claims,
-    controller::{Context, Scope},
+    controller::Context,
     drift,
     facts::{Intent, Read, Trouble},
     inputs::not_ready,
@@ -26,12 +26,7 @@ use crate::{
 /// # Errors
 ///
 /// Where the API server fails or the object has changed; a vendor's failure is an answer.
-pub async fn act(
-    ctx: &Context,
-    scope: &Scope,
-    seen: &mut Seen,
-    step: &Step,
-) -> Result<(), KubeError> {
+pub async fn act(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), KubeError> {
     // An intent of a replica that does not lead any more would only have to be cleared up.
     if !ctx.gate.is_open() {
         return Err(KubeError::Failed(
@@ -65,16 +60,16 @@ pub async fn act(
                     })
                 }
             });
-            call(ctx, scope, seen, step).await
+            call(ctx, seen, step).await
         }
-        Step::Delete => delete(ctx, scope, seen, step).await,
+        Step::Delete => delete(ctx, seen, step).await,
         Step::Read
         | Step::Look(_)
         | Step::Discard(_)
         | Step::Adopt(_)
         | Step::Change
         | Step::Suspend
-        | Step::Resume => call(ctx, scope, seen, step).await,
+        | Step::Resume => call(ctx, seen, step).await,
         Step::Rest(_) => Ok(()),
     }
 }
@@ -168,12 +163,7 @@ fn uid(seen: &Seen) -> String {
 }
 
 /// The delete, unless a guard says that it has to wait.
-async fn delete(
-    ctx: &Context,
-    scope: &Scope,
-    seen: &mut Seen,
-    step: &Step,
-) -> Result<(), KubeError> {
+async fn delete(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), KubeError> {
     if ctx.cluster.crd_is_terminating().await? {
         seen.facts.trouble = Some(Trouble {
             reason: Reason::CRDTerminating,
@@ -187,7 +177,7 @@ async fn delete(
         usable.link.deletes.wait(&uid, most)
     });
     if wait.is_zero() {
-        return call(ctx, scope, seen, step).await;
+        return call(ctx, seen, step).await;
     }
     let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO);
     seen.facts.clock.paced_until = seen.facts.clock.now.checked_add(wait).ok();
@@ -239,7 +229,7 @@ fn adopt_object(ctx: &Context, seen: &mut Seen, object: Arc<Subscription>) {
     seen.object = object;
 }
 
-async fn call(ctx: &Context, scope: &Scope, seen: &mut Seen, step: &Step) -> Result<(), KubeError> {
+async fn call(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), KubeError> {
     let Some(usable) = seen.usable.clone() else {
         return Err(KubeError::Failed(
             "no connection to call the vendor through".into(),
@@ -288,8 +278,7 @@ async fn call(ctx: &Context, scope: &Scope, seen: &mut Seen, step: &Step) -> Res
         }
     }
     if let Ok(shown) = &mut answer
-        && let Some(refused) =
-            claims::refuse_taken(ctx, scope, &seen.object, &usable, &mut shown.said)
+        && let Some(refused) = claims::refuse_taken(ctx, &seen.object, &usable, &mut shown.said)
     {
         answer = Err(refused);
     }

@@ -36,12 +36,7 @@ impl Claims {
 /// Why a Subscription may not use the externalId it claims: another one of the same vendor has it.
 /// Who already went ahead with it keeps it; else the older one has it, and at the same age the one
 /// with the smaller uid.
-pub fn conflict(
-    ctx: &Context,
-    scope: &Scope,
-    object: &Subscription,
-    usable: &Usable,
-) -> Option<Trouble> {
+pub fn conflict(ctx: &Context, object: &Subscription, usable: &Usable) -> Option<Trouble> {
     let id = object.spec.external_id.as_ref()?;
     let mut ahead = ctx.claims.0.lock().unwrap_or_else(PoisonError::into_inner);
     let rank = |s: &Subscription| {
@@ -49,7 +44,7 @@ pub fn conflict(
         let holds = ahead.contains(&uid) || s.finalizers().iter().any(|f| f == finalizers::TENANT);
         (!holds, s.creation_timestamp(), uid)
     };
-    let holder = others(ctx, scope, object, usable, |other| names(other, id))
+    let holder = others(ctx, object, usable, |other| names(other, id))
         .into_iter()
         .min_by_key(|other| rank(other));
     match holder {
@@ -70,12 +65,11 @@ pub fn conflict(
 /// Why a tenant a person names cannot be this Subscription's: another one holds it.
 pub fn taken(
     ctx: &Context,
-    scope: &Scope,
     object: &Subscription,
     tenant: &str,
     usable: &Usable,
 ) -> Option<String> {
-    let holders = others(ctx, scope, object, usable, |other| has(other, tenant));
+    let holders = others(ctx, object, usable, |other| has(other, tenant));
     holders.first().map(|holder| {
         format!(
             "tenant {tenant} belongs to Subscription {} already",
@@ -85,16 +79,18 @@ pub fn taken(
 }
 
 /// The Subscription that has this tenant of the vendor, if there is one.
-pub fn holds(scope: &Scope, usable: &Usable, tenant: &str) -> Option<String> {
+pub fn holds(ctx: &Context, usable: &Usable, tenant: &str) -> Option<String> {
     let url = &usable.connection.spec().url;
-    let here = |subscription: &Subscription| {
-        let key = ConnectionKey::named_by(subscription);
-        reaches(scope, &key, "", true, url)
-    };
-    let all = scope.subscriptions.state();
-    let mut all = all.iter().filter_map(|object| object.0.as_ref().ok());
-    all.find(|subscription| has(subscription, tenant) && here(subscription))
-        .map(|subscription| path(subscription))
+    ctx.scopes().iter().find_map(|scope| {
+        let here = |subscription: &Subscription| {
+            let key = ConnectionKey::named_by(subscription);
+            reaches(scope, &key, "", true, url)
+        };
+        let all = scope.subscriptions.state();
+        let mut all = all.iter().filter_map(|object| object.0.as_ref().ok());
+        all.find(|subscription| has(subscription, tenant) && here(subscription))
+            .map(|subscription| path(subscription))
+    })
 }
 
 fn has(subscription: &Subscription, tenant: &str) -> bool {
@@ -107,7 +103,6 @@ fn has(subscription: &Subscription, tenant: &str) -> bool {
 /// of the vendor's, so that it ends where a conflict of names ends.
 pub fn refuse_taken(
     ctx: &Context,
-    scope: &Scope,
     object: &Subscription,
     usable: &Usable,
     said: &mut Said,
@@ -120,7 +115,7 @@ pub fn refuse_taken(
     let shown = said.tenants().iter().map(|tenant| tenant.id.as_str());
     let why = shown
         .filter(|id| Some(*id) != own)
-        .find_map(|id| taken(ctx, scope, object, id, usable))?;
+        .find_map(|id| taken(ctx, object, id, usable))?;
     Some(VendorError {
         class: Class::Refused,
         effect: Effect::None,
@@ -135,7 +130,6 @@ pub fn refuse_taken(
 /// The Subscription that has a value which no two of one product may have: the older one.
 pub fn holder(
     ctx: &Context,
-    scope: &Scope,
     object: &Subscription,
     usable: &Usable,
     name: &str,
@@ -148,7 +142,7 @@ pub fn holder(
             && parameters.any(|p| p.name == name && p.value.as_deref() == Some(value))
             && age(other) < age(object)
     };
-    let holders = others(ctx, scope, object, usable, has);
+    let holders = others(ctx, object, usable, has);
     holders
         .first()
         .map(|holder| format!("Subscription {}", path(holder)))
@@ -161,30 +155,31 @@ fn names(subscription: &Subscription, id: &str) -> bool {
         || recorded.and_then(|s| s.external_id.as_deref()) == Some(id)
 }
 
-/// The other Subscriptions at the same URL that are wanted, as new as this process knows them. All
-/// are asked, so none is copied but those.
+/// The other Subscriptions at the same URL that are wanted, in whatever is watched, as new as this process
+/// knows them. All are asked, so none is copied but those.
 fn others(
     ctx: &Context,
-    scope: &Scope,
     object: &Subscription,
     usable: &Usable,
     wanted: impl Fn(&Subscription) -> bool,
 ) -> Vec<Arc<Subscription>> {
     let url = &usable.connection.spec().url;
-    let same_url = |other: &Subscription| {
-        let namespace = other.metadata.namespace.as_deref().unwrap_or_default();
-        let key = ConnectionKey::named_by(other);
-        reaches(scope, &key, namespace, link::is_recorded(other), url)
-    };
     let mut found = Vec::new();
-    for other in scope.subscriptions.state() {
-        let Ok(cached) = &other.0 else {
-            continue;
+    for scope in ctx.scopes() {
+        let same_url = |other: &Subscription| {
+            let namespace = other.metadata.namespace.as_deref().unwrap_or_default();
+            let key = ConnectionKey::named_by(other);
+            reaches(&scope, &key, namespace, link::is_recorded(other), url)
         };
-        let newer = ctx.pace.newer(cached);
-        let other = newer.as_deref().unwrap_or(cached);
-        if other.metadata.uid != object.metadata.uid && wanted(other) && same_url(other) {
-            found.push(newer.unwrap_or_else(|| Arc::clone(cached)));
+        for other in scope.subscriptions.state() {
+            let Ok(cached) = &other.0 else {
+                continue;
+            };
+            let newer = ctx.pace.newer(cached);
+            let other = newer.as_deref().unwrap_or(cached);
+            if other.metadata.uid != object.metadata.uid && wanted(other) && same_url(other) {
+                found.push(newer.unwrap_or_else(|| Arc::clone(cached)));
+            }
         }
     }
     found

@@ -74,9 +74,11 @@ pub struct Context {
     /// The ways to the vendors.
     pub links: Links,
     /// When to look again.
-    pub pace: Pace,
+    pub pace: Arc<Pace>,
     /// Who went ahead with a name of its own choice.
-    pub claims: Claims,
+    pub claims: Arc<Claims>,
+    /// What is watched, with the caches of each: one, or one for each namespace.
+    pub watched: Arc<Mutex<Vec<Arc<Scope>>>>,
     /// Where events go.
     pub events: Events,
     /// What is counted.
@@ -89,6 +91,14 @@ pub struct Context {
     pub stopping: watch::Receiver<bool>,
     /// Whether this replica is to act.
     pub gate: Gate,
+}
+
+impl Context {
+    /// All that is watched.
+    pub fn scopes(&self) -> Vec<Arc<Scope>> {
+        let watched = self.watched.lock();
+        watched.unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// Why the operator's readiness is refused, by what it waits for.
@@ -123,13 +133,12 @@ impl Readiness {
 pub async fn run(
     ctx: Arc<Context>,
     namespace: Option<String>,
-    scopes: Arc<Mutex<Vec<Arc<Scope>>>>,
     readiness: Arc<Readiness>,
     health: mpsc::UnboundedReceiver<ConnectionKey>,
 ) {
     let (queues, mut queued) = Queues::new();
     let (scope, mut watching) = watches::start(&ctx, namespace.as_deref(), &readiness, &queues);
-    scopes
+    ctx.watched
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .push(Arc::clone(&scope));
@@ -145,13 +154,20 @@ pub async fn run(
                 connection::passes(&ctx, &scope, store, queued.cluster_connections).await;
             }
         };
-        tokio::join!(
-            passes,
-            tier_passes,
-            connection_passes,
-            cluster_connection_passes,
-            tombstones::sweep(&ctx, &scope)
-        );
+        let work = async {
+            tokio::join!(
+                passes,
+                tier_passes,
+                connection_passes,
+                cluster_connection_passes,
+                tombstones::sweep(&ctx, &scope)
+            )
+        };
+        tokio::select! {
+            _ = work => {}
+            // Whoever went on without it would never hear of a change.
+            _ = watching.join_next() => tracing::error!("a watch has ended, which only a bug can make it do"),
+        }
     }
     watching.abort_all();
     forwarding.abort();

@@ -71,7 +71,7 @@ async fn decide(ctx: &Context, scope: &Scope, seen: &mut Seen) -> Result<Rest, K
             seen.slot = slot;
             continue;
         }
-        act(ctx, scope, seen, &step).await?;
+        act(ctx, seen, &step).await?;
         if step == Step::Release {
             farewell(ctx, seen);
             return Ok(Rest::Gone);

@@ -58,6 +58,13 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let election = args.election().map_err(RunError::Configuration)?;
     args.sweeps().map_err(RunError::Configuration)?;
+    if args.settle < args.request_deadline {
+        tracing::warn!(
+            settle = ?args.settle,
+            request_deadline = ?args.request_deadline,
+            "--settle is shorter than --request-deadline: what is believed to land no more may be sent yet"
+        );
+    }
     let (stop, stopping) = watch::channel(false);
     tokio::spawn(signals(stop));
 
@@ -137,6 +144,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         label_selector: args.watch_label_selector,
     };
     let concurrent = Arc::new(Semaphore::new(usize::from(args.concurrent)));
+    let (pace, claims) = (Arc::<Pace>::default(), Arc::<Claims>::default());
     let mut running = JoinSet::new();
     for scope in watched {
         let (changed, health) = mpsc::unbounded_channel();
@@ -144,8 +152,9 @@ pub async fn run(args: Args) -> Result<(), RunError> {
             cluster: cluster.clone(),
             key: key.clone(),
             links: Links::new(changed),
-            pace: Pace::default(),
-            claims: Claims::default(),
+            pace: Arc::clone(&pace),
+            claims: Arc::clone(&claims),
+            watched: Arc::clone(&scopes),
             events: events.clone(),
             metrics: Arc::clone(&metrics),
             settings: settings.clone(),
@@ -153,19 +162,13 @@ pub async fn run(args: Args) -> Result<(), RunError> {
             stopping: stopping.clone(),
             gate: leadership.gate(),
         });
-        running.spawn(controller::run(
-            ctx,
-            scope,
-            Arc::clone(&scopes),
-            Arc::clone(&readiness),
-            health,
-        ));
+        running.spawn(controller::run(ctx, scope, Arc::clone(&readiness), health));
     }
     drop(events);
     tracing::info!("running");
 
     let all_ended = tokio::select! {
-        all = drained(stopping, running, event_writer, args.graceful_shutdown_timeout) => all,
+        all = drained(stopping, running, event_writer, args.graceful_shutdown_timeout) => all?,
         // All tasks are dropped with the future that waited for them, and the process ends.
         why = leadership.lost() => return Err(RunError::Failed(why)),
     };
@@ -180,13 +183,25 @@ pub async fn run(args: Args) -> Result<(), RunError> {
 
 /// Waits until the operator is to stop and everything under way has ended; `false` where some of it
 /// did not end in time.
+///
+/// # Errors
+///
+/// Where a part of it ends before that: one that leads and does nothing would be the worst of all.
 async fn drained(
     mut stopping: watch::Receiver<bool>,
-    running: JoinSet<()>,
+    mut running: JoinSet<()>,
     event_writer: JoinHandle<()>,
     timeout: Duration,
-) -> bool {
-    let _ = stopping.wait_for(|stop| *stop).await;
+) -> Result<bool, RunError> {
+    let stops = stopping.clone();
+    tokio::select! {
+        _ = stopping.wait_for(|stop| *stop) => {}
+        _ = running.join_next() => {
+            if !*stops.borrow() {
+                return Err(RunError::Failed("the passes of a namespace have ended by themselves: a bug".into()));
+            }
+        }
+    }
     tracing::info!("stopping: passes under way are ended first");
     let all_ended = tokio::time::timeout(timeout, running.join_all())
         .await
@@ -195,7 +210,7 @@ async fn drained(
         tracing::warn!("some passes did not end in time");
     }
     let _ = tokio::time::timeout(events::DRAIN, event_writer).await;
-    all_ended
+    Ok(all_ended)
 }
 
 /// Who we are in events.

@@ -3,7 +3,7 @@
 use e2e::{
     SOON, World,
     objects::{self, message, standing},
-    vendor::operations,
+    vendor::{TOKEN, operations},
 };
 use serde_json::{Value, json};
 
@@ -116,6 +116,39 @@ fn a_second_claim_is_a_conflict_where_the_vendor_would_not_notice() {
     world.request("second", "now");
     world.ready("second");
     assert_eq!(world.vendor.count("live"), 1);
+}
+
+#[test]
+fn claims_count_over_all_namespaces_that_are_watched() {
+    let (one, other) = ("claims-one", "claims-other");
+    let world = World::builder()
+        .cluster_wide()
+        .operator_arg(&format!("--watch-namespace={one}"))
+        .operator_arg(&format!("--watch-namespace={other}"))
+        .start();
+    let claim = |name: &str| {
+        let spec = json!({"externalId": "AS-7957-9623", "adoptionPolicy": "AdoptOrCreate"});
+        objects::subscription(name, spec)
+    };
+    for namespace in [one, other] {
+        world.kubectl(&["create", "namespace", namespace]);
+        let secret = objects::secret(objects::CONNECTION, &[("token", TOKEN)]);
+        world.apply_in(namespace, &secret);
+        let connection = objects::connection(world.vendor.url(), json!({}));
+        world.apply_in(namespace, &connection);
+    }
+    let stands = |namespace: &str, name: &str, expected: &str| {
+        world.eventually(expected, SOON, || {
+            let found = world.find_in(namespace, "Subscription", name);
+            let now = found.map_or_else(String::new, |found| standing(&found, "Ready"));
+            if now == expected { Ok(()) } else { Err(now) }
+        });
+    };
+    world.apply_in(one, &claim("first"));
+    stands(one, "first", "True Active");
+    world.apply_in(other, &claim("second"));
+    stands(other, "second", "False Conflict");
+    assert_eq!(operations(&world.vendor.calls()), ["create"]);
 }
 
 #[test]

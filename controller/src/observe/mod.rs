@@ -133,7 +133,7 @@ pub async fn observe(
             let given = &spec.parameters;
             let limits = &spec.limits;
             let holder =
-                |name: &str, value: &str| claims::holder(ctx, scope, &object, usable, name, value);
+                |name: &str, value: &str| claims::holder(ctx, &object, usable, name, value);
             invalid = product::errors(product, parameter_scope, limits, given, &parameters, holder);
         }
     }
@@ -196,9 +196,8 @@ pub async fn observe(
         .trouble
         .take()
         .or_else(|| cannot_look(&facts, &ConnectionKey::named_by(&object)));
-    facts.pass.note = taken(ctx, scope, &object, &facts, usable.as_ref());
-    facts.trouble =
-        claim_conflict(ctx, scope, &object, &facts, usable.as_ref()).or(facts.trouble.take());
+    facts.pass.note = taken(ctx, &object, &facts, usable.as_ref());
+    facts.trouble = claim_conflict(ctx, &object, &facts, usable.as_ref()).or(facts.trouble.take());
     facts.clock = clock(
         ctx,
         scope,

@@ -15,14 +15,13 @@ use crate::{
 /// Why the tenant a person names cannot be taken.
 pub(super) fn taken(
     ctx: &Context,
-    scope: &Scope,
     object: &Subscription,
     facts: &Facts,
     usable: Option<&Usable>,
 ) -> Option<String> {
     match (&facts.object.resolution, usable) {
         (Some(Resolution::Adopt(tenant)), Some(usable)) => {
-            claims::taken(ctx, scope, object, tenant, usable)
+            claims::taken(ctx, object, tenant, usable)
         }
         (Some(_) | None, _) => None,
     }
@@ -46,7 +45,6 @@ pub(super) fn cannot_look(facts: &Facts, connection: &ConnectionKey) -> Option<T
 /// Nothing was made yet under a name that another Subscription has.
 pub(super) fn claim_conflict(
     ctx: &Context,
-    scope: &Scope,
     object: &Subscription,
     facts: &Facts,
     usable: Option<&Usable>,
@@ -56,7 +54,7 @@ pub(super) fn claim_conflict(
     (unborn && wanted)
         .then_some(usable)
         .flatten()
-        .and_then(|usable| claims::conflict(ctx, scope, object, usable))
+        .and_then(|usable| claims::conflict(ctx, object, usable))
 }
 
 /// A Secret stands where the output should go, and it is not ours.
