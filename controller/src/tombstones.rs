@@ -18,7 +18,7 @@ use k8s_openapi::{
     jiff::{SignedDuration, Timestamp},
 };
 use kube::{
-    ResourceExt,
+    Api, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
     core::PartialObjectMeta,
 };
@@ -40,6 +40,8 @@ use crate::{
 const LABEL: &str = "fulfillment-operator.io/tombstone";
 /// Until when it is kept.
 const UNTIL: &str = "until";
+/// The product.
+const PRODUCT: &str = "product";
 /// The kind of its connection; one that says nothing means a VendorConnection.
 const KIND: &str = "connectionKind";
 
@@ -65,6 +67,7 @@ pub async fn bury(ctx: &Context, object: &Subscription, facts: &Facts) -> Result
         ("connection".into(), text(&object.spec.connection_ref.name)),
         (KIND.into(), text(object.spec.connection_ref.kind.as_str())),
         ("externalId".into(), text(facts.name())),
+        (PRODUCT.into(), text(&object.spec.product)),
         (
             "keyed".into(),
             text(if retention.is_some() { "true" } else { "false" }),
@@ -145,8 +148,12 @@ pub async fn sweep(ctx: &Arc<Context>, scope: &Arc<Scope>) {
             () = tokio::time::sleep(wait) => {}
             _ = stopping.wait_for(|stop| *stop) => return,
         }
-        if let Err(error) = all(ctx, scope).await {
-            tracing::warn!(%error, "the sweep did not come to its end; it is repeated");
+        tokio::select! {
+            swept = all(ctx, scope) => if let Err(error) = swept {
+                tracing::warn!(%error, "the tombstones cannot be listed; they are looked at again");
+            },
+            // What it had begun, the next sweep finds.
+            _ = stopping.wait_for(|stop| *stop) => return,
         }
     }
 }
@@ -155,24 +162,39 @@ async fn all(ctx: &Context, scope: &Scope) -> Result<(), KubeError> {
     let api = ctx.cluster.api::<ConfigMap>(&ctx.settings.own_namespace);
     let params = ListParams::default().labels(LABEL);
     for stone in bounded(api.list(&params)).await? {
-        let data = stone.data.clone().unwrap_or_default();
-        let until: Option<Timestamp> = field(&data, UNTIL).parse().ok();
-        let old = until.is_none_or(|until| until < pace::now());
-        let keyed = field(&data, "keyed") == "true";
-        let done = old
-            || match owner(ctx, &data).await? {
-                // It may be the one that is being buried and is not let go yet.
-                Owner::Going => continue,
-                Owner::There => !keyed,
-                Owner::Gone => false,
-            };
-        if done {
-            bounded(api.delete(&stone.name_any(), &DeleteParams::default())).await?;
-        } else {
-            one(ctx, scope, &data).await;
+        if let Err(error) = turn(ctx, scope, &api, &stone).await {
+            tracing::warn!(%error, tombstone = stone.name_any(), "it is looked at again");
         }
     }
     Ok(())
+}
+
+/// Looks at one: it is over, or what it stands for is looked for.
+async fn turn(
+    ctx: &Context,
+    scope: &Scope,
+    api: &Api<ConfigMap>,
+    stone: &ConfigMap,
+) -> Result<(), KubeError> {
+    let data = stone.data.clone().unwrap_or_default();
+    let until: Option<Timestamp> = field(&data, UNTIL).parse().ok();
+    let old = until.is_none_or(|until| until < pace::now());
+    let keyed = field(&data, "keyed") == "true";
+    let done = old
+        || match owner(ctx, &data).await? {
+            // It may be the one that is being buried and is not let go yet.
+            Owner::Going => return Ok(()),
+            Owner::There => !keyed,
+            Owner::Gone => false,
+        };
+    if !done {
+        one(ctx, scope, &data).await;
+        return Ok(());
+    }
+    match bounded(api.delete(&stone.name_any(), &DeleteParams::default())).await {
+        Ok(_) | Err(KubeError::Gone) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// The Subscription that has the name of a buried one.
@@ -222,11 +244,17 @@ async fn one(ctx: &Context, scope: &Scope, data: &BTreeMap<String, String>) {
         // Nothing can be asked there.
         IdentityMode::IdempotencyKey | IdentityMode::None => return,
     }
-    for tenant in found(&usable, name).await {
+    // A dialect may have the product in its paths.
+    let order = Order {
+        product: field(data, PRODUCT).to_owned(),
+        external_id: name.to_owned(),
+        ..Order::default()
+    };
+    for tenant in found(&usable, &order, name).await {
         if !tenant.is_live() {
             continue;
         }
-        if let Some(holder) = claims::holds(scope, &usable, &tenant.id) {
+        if let Some(holder) = claims::holds(ctx, &usable, &tenant.id) {
             tracing::debug!(tenant = tenant.id, holder, "found and left to who has it");
             continue;
         }
@@ -242,7 +270,6 @@ async fn one(ctx: &Context, scope: &Scope, data: &BTreeMap<String, String>) {
             "a create took effect after its Subscription was gone: the tenant is deleted"
         );
         let _slot = usable.budget.enter().await;
-        let order = Order::default();
         let delete = usable.client.delete(&tenant.id, &order);
         if let Err(error) = usable.link.call(delete).await {
             tracing::warn!(%error, tenant = tenant.id, "it could not be deleted yet");
@@ -250,10 +277,9 @@ async fn one(ctx: &Context, scope: &Scope, data: &BTreeMap<String, String>) {
     }
 }
 
-async fn found(usable: &Usable, name: &str) -> Vec<Tenant> {
+async fn found(usable: &Usable, order: &Order, name: &str) -> Vec<Tenant> {
     let _slot = usable.budget.enter().await;
-    let order = Order::default();
-    let look = usable.client.lookup(name, &order);
+    let look = usable.client.lookup(name, order);
     let answer = usable.link.call(look).await;
     match answer.map(|answer| answer.said) {
         Ok(Said::Found(tenants)) => tenants,

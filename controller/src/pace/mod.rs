@@ -259,7 +259,9 @@ impl Pace {
             return Duration::from_millis(20).mul_f64(1.0 + random());
         }
         let mut all = self.lock();
-        let memory = all.entry(uid.to_owned()).or_default();
+        let Some(memory) = all.get_mut(uid) else {
+            return backoff(1);
+        };
         memory.stumbles = memory.stumbles.saturating_add(1);
         backoff(memory.stumbles).min(STUMBLE_MOST)
     }

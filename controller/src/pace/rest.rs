@@ -51,6 +51,11 @@ impl Pace {
     pub fn rested(&self, uid: &str, end: &End<'_>, intervals: &Intervals) -> Duration {
         let now = Instant::now();
         let mut all = self.lock();
+        if end.rest == Rest::Gone {
+            // Whether its deletion has been heard of already or not: nothing comes after it.
+            all.remove(uid);
+            return IDLE;
+        }
         let memory = all.entry(uid.to_owned()).or_default();
         memory.learn(end, intervals, now);
         let wait = memory.wait(end, intervals, now);
