@@ -51,11 +51,11 @@ pub struct Dialect {
     /// The vendor's words for a tenant's status, each with the one it stands for. A word that is neither
     /// here nor canonical says that there is a tenant and no more.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
+    #[schemars(extend("maxProperties" = 64, "x-kubernetes-validations" = [super::schema::short_names()]))]
     pub status_words: BTreeMap<String, StatusWord>,
     /// The vendor's words for where a request stands, each with the one it stands for.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 64))]
+    #[schemars(extend("maxProperties" = 64, "x-kubernetes-validations" = [super::schema::short_names()]))]
     pub request_words: BTreeMap<String, RequestWord>,
 }
 

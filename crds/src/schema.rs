@@ -182,6 +182,7 @@ pub(crate) fn structured_value(_: &mut SchemaGenerator) -> Schema {
         "minProperties": 1,
         "maxProperties": 16,
         "additionalProperties": {"type": "string", "maxLength": 256},
+        "x-kubernetes-validations": [short_names()],
     })
 }
 
@@ -228,5 +229,14 @@ pub(crate) fn expressions(_: &mut SchemaGenerator) -> Schema {
         "type": "object",
         "additionalProperties": {"type": "string", "minLength": 1, "maxLength": 1024},
         "maxProperties": 16,
+        "x-kubernetes-validations": [short_names()],
+    })
+}
+
+/// A schema bounds a map's values; its keys only a rule can.
+pub(crate) fn short_names() -> serde_json::Value {
+    serde_json::json!({
+        "rule": "self.all(name, name.size() <= 64)",
+        "message": "a name has at most 64 characters",
     })
 }
