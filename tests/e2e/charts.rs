@@ -8,6 +8,7 @@ use std::{
 };
 
 use control_plane::Assets;
+use e2e::{World, vendor::operations};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -302,4 +303,47 @@ fn unknown_and_mistyped_values_are_refused() {
             String::from_utf8_lossy(&output.stdout)
         );
     }
+}
+
+/// No node runs the pods here: it is what helm creates and takes away again that is tried, beside an
+/// operator of the harness.
+#[test]
+fn both_charts_install_and_take_no_tenant_with_them() {
+    let world = World::builder().own_control_plane().start();
+    world.subscribe("mail", json!({"limits": {"seats": 50}}));
+    world.ready("mail");
+    let kubeconfig = world.control_plane().admin_kubeconfig().to_owned();
+    let helm = |args: &[&str]| {
+        let config = format!("--kubeconfig={}", kubeconfig.display());
+        let output = helm(&[args, &["--namespace=fulfillment", &config]].concat());
+        assert!(
+            output.status.success(),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    };
+    // The harness has installed the definitions before.
+    let (crds, operator) = (
+        "charts/fulfillment-operator-crds",
+        "charts/fulfillment-operator",
+    );
+    let new = ["--create-namespace", "--take-ownership"];
+    helm(&[&["install", "crds", crds][..], &new].concat());
+    helm(&["install", "operator", operator]);
+    // A second time with other values is an upgrade, as every GitOps tool makes it.
+    helm(&["upgrade", "operator", operator, "--set=replicas=1"]);
+    let names = |kind: &str| {
+        let names = "jsonpath={.items[*].metadata.name}";
+        let found = world.kubectl(&["get", kind, "--namespace=fulfillment", "-o", names]);
+        found.trim().to_owned()
+    };
+    assert!(names("deployment").contains("fulfillment-operator"));
+    helm(&["uninstall", "operator"]);
+    helm(&["uninstall", "crds"]);
+    assert_eq!(names("deployment"), "");
+
+    assert!(names("crd").contains("subscriptions.fulfillment-operator.io"));
+    assert_eq!(operations(&world.vendor.calls()), ["create"]);
+    world.subscribe("mail", json!({"limits": {"seats": 60}}));
+    world.ready("mail");
 }
