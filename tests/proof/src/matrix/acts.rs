@@ -138,12 +138,16 @@ pub(super) fn cells(acts: &[Act], times: usize) -> Vec<Plot> {
 }
 
 /// The calls that came in more than one calm run and then in none of their cells, each in a line: what
-/// is to be shown of them was not. What came once could be a chance that does not come again.
+/// is to be shown of them was not. What came once could be a chance that does not come again, and so could
+/// the second of a call that others make too.
 pub(super) fn never_met(acts: &[Act], results: &[(Plot, Outcome)]) -> Vec<String> {
     let mut lines = Vec::new();
     for act in acts {
         let mode = act.scene.setting.mode;
-        for known in act.calls.iter().filter(|known| known.runs > 1) {
+        let expected = |known: &&Known| {
+            known.runs > 1 && !(known.spot.nth > 1 && known.spot.comes_by_chance())
+        };
+        for known in act.calls.iter().filter(expected) {
             let of = |plot: &Plot| {
                 let target = plot.target.as_ref();
                 plot.scene == act.scene && target.is_some_and(|target| target.spot == known.spot)
