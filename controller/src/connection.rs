@@ -174,10 +174,9 @@ async fn mark(ctx: &Context, namespace: &str, name: &str, wanted: bool) -> Resul
     let Some(secret) = ctx.cluster.secret(namespace, name).await? else {
         return Ok(());
     };
-    let set = ctx
-        .cluster
-        .set_finalizer(&secret, finalizers::IN_USE, wanted);
-    set.await
+    ctx.cluster
+        .set_finalizer(&secret, finalizers::IN_USE, wanted)
+        .await
 }
 
 /// Whether a Secret is named by one of these connections that has Subscriptions.

@@ -157,7 +157,7 @@ fn held(name: &str, error: &KubeError) -> Note {
     Note {
         reason: Reason::DependencyNotReady,
         action: "WriteOutputs".into(),
-        note: note.chars().take(1024).collect(),
+        note,
         warning: true,
     }
 }

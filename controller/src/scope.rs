@@ -107,13 +107,6 @@ impl Scope {
             .map_or_else(String::new, |found| version(&found.metadata))
     }
 
-    /// Changes with a ConfigMap.
-    pub fn config_map_version(&self, namespace: &str, name: &str) -> String {
-        self.config_maps
-            .get(&ObjectRef::new(name).within(namespace))
-            .map_or_else(String::new, |found| version(&found.metadata))
-    }
-
     /// The cached object of the same name, if it is the same one.
     pub fn newest(&self, object: &Arc<Subscription>) -> Arc<Subscription> {
         let reference =
