@@ -68,17 +68,23 @@ impl Vanished {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).alarm
     }
 
-    /// A person says by a new token that they are really gone.
+    /// A person says by a new token that they are really gone. One that is taken away says nothing,
+    /// nor does the same one again: tools that own an object remove annotations they did not set.
     pub fn believe(&self, token: Option<&str>) {
-        let token = token.map(str::to_owned);
+        let token = token.filter(|token| !token.is_empty());
         let mut book = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if book.token.as_ref().is_some_and(|known| *known != token) {
-            book.gone.clear();
-            book.found.clear();
-            book.alarm = false;
-            book.believed = Some(Instant::now());
+        let Some(known) = &book.token else {
+            book.token = Some(token.map(str::to_owned));
+            return;
+        };
+        if token.is_none() || known.as_deref() == token {
+            return;
         }
-        book.token = Some(token);
+        book.gone.clear();
+        book.found.clear();
+        book.alarm = false;
+        book.believed = Some(Instant::now());
+        book.token = Some(token.map(str::to_owned));
     }
 
     /// Forgets an object that is gone.
@@ -164,8 +170,10 @@ mod tests {
         vanished.believe(Some("before"));
         read(&vanished, 0..12, true);
         tokio::time::advance(INTERVAL * 3).await;
-        vanished.believe(Some("before"));
-        assert!(vanished.alarm());
+        for said in [Some("before"), None, Some(""), Some("before")] {
+            vanished.believe(said);
+            assert!(vanished.alarm(), "{said:?} is no new word of a person");
+        }
         assert!(!vanished.note("u0", "t0", false, INTERVAL));
         assert!(
             vanished.note("u1", "t1", false, INTERVAL),
@@ -176,6 +184,7 @@ mod tests {
         assert!(vanished.alarm());
         vanished.believe(Some("now"));
         assert!(!vanished.alarm());
+        vanished.believe(None);
         read(&vanished, 0..12, true);
         assert!(!vanished.alarm(), "they are bought again");
         tokio::time::advance(INTERVAL).await;
