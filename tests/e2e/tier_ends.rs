@@ -122,7 +122,9 @@ fn who_was_bought_under_a_reseller_stays_there() {
     for spec in [under("south"), customer.clone(), json!({})] {
         let err = world.apply_err(&subscription("mail", spec));
         assert!(
-            err.contains("tier1.tierConfigurationRef cannot change while there is a tenant"),
+            err.contains(
+                "tierConfigurationRef of tier1 and tier2 cannot change while there is a tenant"
+            ),
             "{err}"
         );
     }
@@ -148,7 +150,7 @@ fn who_was_bought_under_a_reseller_stays_there() {
     both["tiers"]["tier2"] = json!({"tierConfigurationRef": {"name": "else"}});
     let err = flat.apply_err(&subscription("mail", both));
     assert!(
-        err.contains("tier2.tierConfigurationRef cannot change"),
+        err.contains("tierConfigurationRef of tier1 and tier2 cannot change"),
         "{err}"
     );
     flat.subscribe("mail", under("north"));
