@@ -10,6 +10,7 @@ use std::{
 use fulfillment_crds::{
     Condition, ConditionType, Reason, Subscription, VendorConnectionStatus, finalizers,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, Resource, ResourceExt, api::ListParams, runtime::reflector::Store};
 use tokio::time::Instant;
 
@@ -105,6 +106,7 @@ async fn pass(
     let after = VendorConnectionStatus {
         observed_generation: generation,
         subscriptions: Some(count),
+        open_until: ctx.links.get(&key).circuit.open_until().map(Time),
         conditions: vec![match ready {
             // What an earlier process learnt stands until a call says otherwise.
             Ok((Reason::Configured, _)) if learnt(&before, generation) => {
@@ -288,7 +290,7 @@ async fn write(
     let urgent = crossed || before.observed_generation != after.observed_generation;
     let pause = if urgent {
         Duration::ZERO
-    } else if word(before) != word(after) {
+    } else if word(before) != word(after) || before.open_until != after.open_until {
         HEALTH
     } else if count(before) != count(after) {
         COUNT

@@ -19,10 +19,10 @@ use crate::{
     observe::{Seen, observe, output_trouble},
     outputs,
     pace::{self, End},
-    plan::{Rest, Step, plan, settles_from},
+    plan::{Rest, Step, is_calm, plan, settles_from},
     report::{self, About, report},
     status::{Weight, store},
-    vendor::Effect,
+    vendor::{Effect, budget::Line},
 };
 
 /// More steps than a pass has, but where a vendor shows many dead tenants of a name.
@@ -64,6 +64,9 @@ async fn decide(ctx: &Context, scope: &Scope, seen: &mut Seen) -> Result<Rest, K
         if let Step::Rest(rest) = step {
             return Ok(rest);
         }
+        if needs_vendor(&step) && seen.slot.is_none() && is_held_back(ctx, seen) {
+            continue;
+        }
         if needs_vendor(&step) && seen.slot.is_none() && enter(ctx, seen).await? {
             // Others had their turn: decide again on what is true now.
             let slot = seen.slot.take();
@@ -97,9 +100,32 @@ fn learn(ctx: &Context, seen: &Seen) {
     }
 }
 
+/// Whether this object backs off with all of its connection, which the facts say from here on. A spec
+/// that was edited, a new object, a person or a callback that asks are not held back.
+fn is_held_back(ctx: &Context, seen: &mut Seen) -> bool {
+    let Some(usable) = &seen.usable else {
+        return false;
+    };
+    if seen.fresh || seen.facts.clock.backing_off {
+        return false;
+    }
+    let Err(wait) = usable.link.circuit.admit() else {
+        return false;
+    };
+    ctx.pace.hold(&uid(&seen.object), wait);
+    seen.facts.clock.backing_off = true;
+    true
+}
+
 /// Waits for the right to call the vendor; says whether that took a while.
 async fn enter(ctx: &Context, seen: &mut Seen) -> Result<bool, KubeError> {
     let began = Instant::now();
+    let object = &seen.facts.object;
+    let line = if is_calm(&seen.facts) && !object.deleting && object.requested_at.is_none() {
+        Line::Routine
+    } else {
+        Line::Awaited
+    };
     let Some(budget) = seen
         .usable
         .as_ref()
@@ -109,7 +135,7 @@ async fn enter(ctx: &Context, seen: &mut Seen) -> Result<bool, KubeError> {
     };
     let mut stopping = ctx.stopping.clone();
     let slot = tokio::select! {
-        slot = budget.enter() => slot,
+        slot = budget.enter(line) => slot,
         _ = stopping.wait_for(|stop| *stop) => {
             return Err(KubeError::Failed("the operator stops".into()));
         }

@@ -33,7 +33,7 @@ use crate::{
     kubernetes::{FIELD_MANAGER, KubeError, bounded},
     link::{self, Usable},
     pace,
-    vendor::{Order, Said, Tenant},
+    vendor::{Order, Said, Tenant, budget::Line},
 };
 
 /// The label of every tombstone.
@@ -269,7 +269,7 @@ async fn one(ctx: &Context, scope: &Scope, data: &BTreeMap<String, String>) {
             namespace,
             "a create took effect after its Subscription was gone: the tenant is deleted"
         );
-        let _slot = usable.budget.enter().await;
+        let _slot = usable.budget.enter(Line::Routine).await;
         let delete = usable.client.delete(&tenant.id, &order);
         if let Err(error) = usable.link.call(delete).await {
             tracing::warn!(%error, tenant = tenant.id, "it could not be deleted yet");
@@ -278,7 +278,7 @@ async fn one(ctx: &Context, scope: &Scope, data: &BTreeMap<String, String>) {
 }
 
 async fn found(usable: &Usable, order: &Order, name: &str) -> Vec<Tenant> {
-    let _slot = usable.budget.enter().await;
+    let _slot = usable.budget.enter(Line::Routine).await;
     let look = usable.client.lookup(name, order);
     let answer = usable.link.call(look).await;
     match answer.map(|answer| answer.said) {

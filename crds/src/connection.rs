@@ -4,7 +4,7 @@
     reason = "KubeSchema repeats each type in a place of its own, where pub reaches nowhere"
 )]
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema, core::Duration};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -410,6 +410,11 @@ pub struct VendorConnectionStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub subscriptions: Option<i64>,
+    /// The vendor has answered none of the last calls: until then it is called for nobody but who has
+    /// changed something. One call is made then, and it is cleared when that is answered.
+    // Written as null where there is none: status is merged, and what is left out would stay.
+    #[schemars(schema_with = "super::schema::time")]
+    pub open_until: Option<Time>,
     /// Ready: the references resolve, and the vendor answered the last call made for a Subscription.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "super::schema::conditions")]

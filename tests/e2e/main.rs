@@ -5,6 +5,7 @@ mod callbacks;
 mod certificates;
 mod charts;
 mod check_vendor;
+mod circuit;
 mod cluster_connection;
 mod cluster_guards;
 mod connection;

@@ -11,7 +11,8 @@ use tokio::{
 use super::stand::{Stands, stands, there};
 use crate::vendor::{
     Answer, Class, Effect, Operation, Order, Said, Tenant, VendorClient, VendorError,
-    budget::Budget, record::Record,
+    budget::{Budget, Line},
+    record::Record,
 };
 
 /// The shortest and the longest wait between two reads of what is waited for.
@@ -244,7 +245,10 @@ impl Bench {
     /// Makes one create twice at the same time.
     pub(super) async fn create_twice(&mut self, order: &Order) -> Result<[Heard; 2], Stop> {
         self.count(2)?;
-        let _slots = [self.budget.enter().await, self.budget.enter().await];
+        let _slots = [
+            self.budget.enter(Line::Awaited).await,
+            self.budget.enter(Line::Awaited).await,
+        ];
         let by = Instant::now() + SENT_WITHIN;
         let create = || self.clients.usual.create(order, by);
         let (one, other) = tokio::join!(create(), create());
@@ -266,7 +270,7 @@ impl Bench {
 
     async fn once(&mut self, ask: Ask<'_>) -> Result<Heard, Stop> {
         self.count(1)?;
-        let _slot = self.budget.enter().await;
+        let _slot = self.budget.enter(Line::Awaited).await;
         let (client, order) = (&self.clients.usual, &self.order);
         let by = Instant::now() + SENT_WITHIN;
         let heard = match ask {

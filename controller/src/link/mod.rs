@@ -1,6 +1,7 @@
-//! The way to one vendor, shared by all passes over its Subscriptions: client, budget, health, and
-//! the protection of connection and Secrets while tenants exist.
+//! The way to one vendor, shared by all passes over its Subscriptions: client, budget, health,
+//! circuit, and the protection of connection and Secrets while tenants exist.
 
+mod circuit;
 mod client;
 mod protect;
 mod usable;
@@ -23,6 +24,7 @@ use crate::{
         vanish::Vanished,
     },
 };
+pub use circuit::Circuit;
 pub use client::settings;
 pub use protect::{Protected, protect};
 pub use usable::{is_recorded, usable, usable_by, usable_from};
@@ -68,6 +70,8 @@ pub struct Link {
     budget: Mutex<Option<(fulfillment_crds::Budget, Arc<Budget>)>>,
     health: Mutex<Health>,
     changed: mpsc::UnboundedSender<ConnectionKey>,
+    /// Whether the vendor is asked at all.
+    pub circuit: Circuit,
     /// When tenants may be deleted.
     pub deletes: Deletes,
     /// Whether the vendor's callbacks arrive.
@@ -137,6 +141,7 @@ impl Links {
                 budget: Mutex::default(),
                 health: Mutex::default(),
                 changed: self.changed.clone(),
+                circuit: Circuit::default(),
                 deletes: Deletes::default(),
                 heard: Heard::default(),
                 vanished: Vanished::default(),
@@ -176,6 +181,7 @@ impl Link {
                 }
             },
         };
+        let turned = self.circuit.note(matches!(health, Health::Fails(..)));
         let mut known = lock(&self.health);
         let news = match (&*known, &health) {
             (Health::Fails(was, _), Health::Fails(is, _)) => was != is,
@@ -183,7 +189,9 @@ impl Link {
         };
         if news {
             *known = health;
-            drop(known);
+        }
+        drop(known);
+        if news || turned {
             self.tell();
         }
         answer

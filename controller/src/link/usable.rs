@@ -170,9 +170,13 @@ impl Link {
                 // the token.
                 let same =
                     |before: &Made| before.of == made.of && before.credentials == made.credentials;
+                let kept = before.filter(same);
+                if kept.is_none() {
+                    self.circuit.close();
+                }
                 Known {
                     version,
-                    made: Some(before.filter(same).unwrap_or(made)),
+                    made: Some(kept.unwrap_or(made)),
                     trouble: None,
                 }
             }

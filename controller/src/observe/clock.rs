@@ -38,6 +38,7 @@ pub(super) fn intervals(
     }
 }
 
+/// The clock's answers, and whether something has changed since the last pass: see [`pace::Due`].
 pub(super) fn clock(
     ctx: &Context,
     scope: &Scope,
@@ -46,7 +47,7 @@ pub(super) fn clock(
     facts: &Facts,
     usable: Option<&Usable>,
     intervals: &Intervals,
-) -> Clock {
+) -> (Clock, bool) {
     let now = pace::now();
     let pending = facts
         .ledger
@@ -80,7 +81,7 @@ pub(super) fn clock(
         pending.is_some(),
         intervals,
     );
-    Clock {
+    let clock = Clock {
         now,
         backing_off: due.backing_off,
         // Without a read there is nothing to fill a missing output Secret with.
@@ -93,7 +94,8 @@ pub(super) fn clock(
         mass_vanish: usable.is_some_and(|usable| usable.link.vanished.alarm()),
         paced_until: None,
         missing_confirmed: due.missing_confirmed,
-    }
+    };
+    (clock, due.fresh)
 }
 
 /// Whether the vendor still remembers the key of the create under way; half of what it promises

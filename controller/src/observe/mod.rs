@@ -44,6 +44,8 @@ pub struct Seen {
     pub facts: Facts,
     /// The way to the vendor, where there is one.
     pub usable: Option<Usable>,
+    /// Something has changed, or the vendor has called: it is not held back with others.
+    pub fresh: bool,
     /// What a create or change carries.
     pub order: Order,
     /// What an earlier create without an answer carried: to be repeated with the same bytes.
@@ -198,7 +200,7 @@ pub async fn observe(
         .or_else(|| cannot_look(&facts, &ConnectionKey::named_by(&object)));
     facts.pass.note = taken(ctx, &object, &facts, usable.as_ref());
     facts.trouble = claim_conflict(ctx, &object, &facts, usable.as_ref()).or(facts.trouble.take());
-    facts.clock = clock(
+    let (clock, fresh) = clock(
         ctx,
         scope,
         &object,
@@ -207,6 +209,7 @@ pub async fn observe(
         usable.as_ref(),
         &intervals,
     );
+    facts.clock = clock;
     let sent_before = facts
         .ledger
         .create
@@ -233,6 +236,7 @@ pub async fn observe(
         object: Arc::clone(&object),
         facts,
         usable,
+        fresh,
         intervals,
         slot: None,
         deadline: None,

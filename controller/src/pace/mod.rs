@@ -23,6 +23,8 @@ use rest::{BACKOFF_FIRST, backoff};
 
 /// The longest wait after failures of the API server.
 const STUMBLE_MOST: Duration = Duration::from_secs(30);
+/// Over how much time those come back at most that were held back together.
+const HELD_APART: Duration = Duration::from_secs(30);
 
 /// The memory of one object's pace.
 #[derive(Clone, Debug, Default)]
@@ -90,6 +92,8 @@ pub struct Intervals {
 /// What the clock says of one object, for the planner.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Due {
+    /// Something has changed, or the vendor has called: whoever asks now is not held back with others.
+    pub fresh: bool,
     /// The back-off still runs.
     pub backing_off: bool,
     /// A read is due.
@@ -164,7 +168,8 @@ impl Pace {
         let mut all = self.lock();
         let known = all.contains_key(uid);
         let memory = all.entry(uid.to_owned()).or_default();
-        if memory.fingerprint != fingerprint {
+        let mut fresh = memory.fingerprint != fingerprint;
+        if fresh {
             fingerprint.clone_into(&mut memory.fingerprint);
             memory.not_before = None;
             if std::mem::take(&mut memory.failures) > 0 {
@@ -186,11 +191,13 @@ impl Pace {
             if known || pending {
                 memory.next_read = Some(now);
                 memory.hinted = true;
+                fresh = true;
             }
         }
         memory.sight(intent, now);
         let past = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         Due {
+            fresh,
             backing_off: memory.not_before.is_some_and(|at| at > now),
             read: past(memory.next_read) || past(memory.verify_at),
             settled: memory
@@ -274,6 +281,13 @@ impl Pace {
     /// Whether nothing but the finalizer was written yet for an object, and by this process.
     pub fn is_unarmed(&self, uid: &str) -> bool {
         self.lock().get(uid).is_some_and(|memory| memory.unarmed)
+    }
+
+    /// Holds an object back with the others of its connection.
+    pub fn hold(&self, uid: &str, wait: Duration) {
+        // Not all at the same moment.
+        let wait = wait + wait.min(HELD_APART).mul_f64(random());
+        self.lock().entry(uid.to_owned()).or_default().not_before = Some(Instant::now() + wait);
     }
 
     /// Makes a read due at the next pass.

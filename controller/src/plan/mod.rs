@@ -179,7 +179,7 @@ fn live(f: &Facts) -> Step {
     if let Some(error) = &f.pass.failure
         && (error.class != Class::Refused || !f.pass.mutated)
     {
-        return Step::Rest(if settled_and_in_sync(f) {
+        return Step::Rest(if is_calm(f) {
             Rest::Unverified
         } else {
             Rest::Retry
@@ -240,8 +240,8 @@ fn same_try(f: &Facts, refused: &Request) -> bool {
         && !asked_again
 }
 
-/// There is a tenant, nothing is under way and nothing differs.
-fn settled_and_in_sync(f: &Facts) -> bool {
+/// There is a tenant, nothing is under way and nothing differs, as far as is known.
+pub fn is_calm(f: &Facts) -> bool {
     f.ledger.tenant_id.is_some()
         && f.ledger.observed_generation == Some(f.object.generation)
         && f.ledger

@@ -1,5 +1,6 @@
 //! How much one vendor is asked at most, over all subscriptions of a connection. First come, first
-//! served: no subscription starves behind a busy one.
+//! served: no subscription starves behind a busy one. What somebody waits for does not stand in line
+//! behind reads that only look for drift.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,10 +13,21 @@ use tokio::{
 #[derive(Debug)]
 pub struct Budget {
     slots: Arc<Semaphore>,
+    /// Of those that only look for drift, one at a time stands in line; the others wait for this.
+    routine: Mutex<()>,
     /// When the bucket will have been full again (the "theoretical arrival time" of GCRA).
     full_at: Mutex<Instant>,
     interval: Duration,
     tolerance: Duration,
+}
+
+/// In which line a call stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// Somebody waits for it.
+    Awaited,
+    /// It looks for drift, or for what was left behind.
+    Routine,
 }
 
 /// The right to have calls in flight; each call also takes a token.
@@ -30,6 +42,7 @@ impl Budget {
         let interval = Duration::from_secs(1) / per_second.max(1);
         Self {
             slots: Arc::new(Semaphore::new(in_flight.max(1))),
+            routine: Mutex::default(),
             full_at: Mutex::new(Instant::now()),
             interval,
             tolerance: interval * burst.max(1).saturating_sub(1),
@@ -47,7 +60,11 @@ impl Budget {
     }
 
     /// Waits for a slot and a token.
-    pub async fn enter(&self) -> Slot {
+    pub async fn enter(&self, line: Line) -> Slot {
+        let _turn = match line {
+            Line::Awaited => None,
+            Line::Routine => Some(self.routine.lock().await),
+        };
         let permit = Arc::clone(&self.slots).acquire_owned().await.ok();
         self.token().await;
         Slot { _permit: permit }
@@ -88,13 +105,38 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_somebody_waits_for_overtakes_what_nobody_does() {
+        let budget = Arc::new(Budget::new(10, 1, 100));
+        let start = Instant::now();
+        let came = |line: Line| {
+            let budget = Arc::clone(&budget);
+            tokio::spawn(async move {
+                drop(budget.enter(line).await);
+                start.elapsed().as_millis()
+            })
+        };
+        let reads: Vec<_> = (0..20).map(|_| came(Line::Routine)).collect();
+        tokio::task::yield_now().await;
+        let purchases: Vec<_> = (0..5).map(|_| came(Line::Awaited)).collect();
+        for purchase in purchases {
+            let waited = purchase.await.unwrap();
+            assert!(waited <= 800, "{waited} ms");
+        }
+        let mut last = 0;
+        for read in reads {
+            last = read.await.unwrap().max(last);
+        }
+        assert!((2390..=2450).contains(&last), "none starves: {last} ms");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn calls_in_flight_are_bounded() {
         let budget = Budget::new(1000, 1000, 2);
-        let first = budget.enter().await;
-        let _second = budget.enter().await;
-        let third = tokio::time::timeout(Duration::from_secs(1), budget.enter()).await;
+        let first = budget.enter(Line::Awaited).await;
+        let _second = budget.enter(Line::Awaited).await;
+        let third = tokio::time::timeout(Duration::from_secs(1), budget.enter(Line::Awaited)).await;
         assert!(third.is_err());
         drop(first);
-        budget.enter().await;
+        budget.enter(Line::Awaited).await;
     }
 }
