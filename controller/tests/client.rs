@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod settings;
 mod socket;
 
 use std::{
@@ -11,13 +12,13 @@ use std::{
 
 use fulfillment_crds::LimitValue;
 use fulfillment_operator::lease::Fence;
-use fulfillment_operator::metrics::Meter;
 use fulfillment_operator::vendor::{
     Answer, Class, Credentials, Effect, Order, Said, VendorClient, VendorError, client::Settings,
     guard::AddressPolicy,
 };
 use secrecy::SecretString;
 use serde_json::json;
+use settings::settings;
 use socket::read_request;
 use tokio::{io::AsyncWriteExt, net::TcpListener, time::Instant};
 
@@ -101,28 +102,15 @@ fn client(url: &str) -> VendorClient {
 }
 
 fn with(url: &str, credentials: Credentials, fresh_creates: bool) -> VendorClient {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    VendorClient::new(&settings(url, credentials, fresh_creates)).unwrap()
+    made(&Settings {
+        fresh_creates,
+        ..settings(url, credentials)
+    })
 }
 
-fn settings(url: &str, credentials: Credentials, fresh_creates: bool) -> Settings {
-    Settings {
-        url: url.into(),
-        credentials,
-        ca: None,
-        certificate: None,
-        connect_timeout: Duration::from_secs(1),
-        request_timeout: Duration::from_secs(3),
-        addresses: AddressPolicy {
-            networks: Vec::new(),
-            insecure: true,
-        },
-        fresh_creates,
-        dialect: None,
-        products: Vec::new(),
-        fence: Fence::open(),
-        meter: Meter::default(),
-    }
+fn made(settings: &Settings) -> VendorClient {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    VendorClient::new(settings).unwrap()
 }
 
 fn order() -> Order {
@@ -469,14 +457,12 @@ async fn a_limit_with_a_path_is_sent_and_read_there() {
         "parameters": [{"name": "admin_password", "path": "account.password"}],
     });
     let products = vec![serde_json::from_value(product).unwrap()];
-    let _ = rustls::crypto::ring::default_provider().install_default();
     for (said, listed) in [(theirs.to_owned(), false), (format!("[{theirs}]"), true)] {
         let server = Server::says("200 OK", "", &said).await;
-        let client = VendorClient::new(&Settings {
+        let client = made(&Settings {
             products: products.clone(),
-            ..settings(&server.url, Credentials::None, false)
-        })
-        .unwrap();
+            ..settings(&server.url, Credentials::None)
+        });
         let order = order();
         let mut answers = Vec::new();
         if listed {
@@ -512,12 +498,10 @@ async fn a_limit_with_a_path_is_sent_and_read_there() {
 #[tokio::test]
 async fn a_replica_that_does_not_lead_sends_nothing() {
     let server = Server::says("200 OK", "", "{}").await;
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = VendorClient::new(&Settings {
+    let client = made(&Settings {
         fence: Fence::closed(),
-        ..settings(&server.url, Credentials::None, false)
-    })
-    .unwrap();
+        ..settings(&server.url, Credentials::None)
+    });
     let soon = Instant::now() + Duration::from_secs(9);
     let order = order();
     for answer in [
@@ -588,23 +572,13 @@ async fn addresses_are_checked_before_the_connect() {
         .split('/')
         .next()
         .unwrap();
-    let make = |url: String| {
+    let make = |url: &str| {
         VendorClient::new(&Settings {
-            url,
-            credentials: Credentials::None,
-            ca: None,
-            certificate: None,
-            connect_timeout: Duration::from_secs(2),
-            request_timeout: Duration::from_secs(2),
             addresses: AddressPolicy {
                 networks: vec!["127.0.0.0/8".parse().unwrap()],
                 insecure: false,
             },
-            fresh_creates: false,
-            dialect: None,
-            products: Vec::new(),
-            fence: Fence::open(),
-            meter: Meter::default(),
+            ..settings(url, Credentials::None)
         })
     };
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -617,12 +591,12 @@ async fn addresses_are_checked_before_the_connect() {
         "https://169.254.169.254",
         "https://user:pw@vendor.example",
     ] {
-        match make(url.into()) {
+        match make(url) {
             Err(why) => assert!(!why.to_string().is_empty()),
             Ok(_) => panic!("{url} was taken"),
         }
     }
-    let error = make(format!("https://localhost:{port}"))
+    let error = make(&format!("https://localhost:{port}"))
         .unwrap()
         .get("t-1", &order())
         .await

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod renewal;
+#[path = "../settings/mod.rs"]
+mod settings;
 #[path = "../socket/mod.rs"]
 mod socket;
 
@@ -12,7 +14,6 @@ use std::{
 };
 
 use fulfillment_operator::{
-    lease::Fence,
     metrics::{Meter, Metrics},
     vendor::{
         Class, Credentials, Effect, Order, VendorClient, VendorError,
@@ -21,6 +22,7 @@ use fulfillment_operator::{
         oauth::Grant,
     },
 };
+use settings::{anywhere, settings};
 use socket::read_request;
 use tokio::{io::AsyncWriteExt, net::TcpListener, time::Instant};
 
@@ -89,12 +91,8 @@ fn is_token(request: &str) -> bool {
 }
 
 fn grant(url: &str) -> Grant {
-    let anywhere = AddressPolicy {
-        networks: Vec::new(),
-        insecure: true,
-    };
     Grant {
-        url: checked_url("tokenUrl", url, &anywhere).unwrap(),
+        url: checked_url("tokenUrl", url, &anywhere()).unwrap(),
         client_id: "me:you".into(),
         client_secret: "p:ss w%rd+é".into(),
         scopes: vec!["read".into(), "write&all".into()],
@@ -104,32 +102,12 @@ fn grant(url: &str) -> Grant {
 }
 
 fn client(vendor: &str, grant: Grant) -> VendorClient {
-    with(&settings(vendor, grant))
+    with(&settings(vendor, Credentials::OAuth2(grant)))
 }
 
 fn with(settings: &Settings) -> VendorClient {
     let _ = rustls::crypto::ring::default_provider().install_default();
     VendorClient::new(settings).unwrap()
-}
-
-fn settings(vendor: &str, grant: Grant) -> Settings {
-    Settings {
-        url: vendor.into(),
-        credentials: Credentials::OAuth2(grant),
-        ca: None,
-        certificate: None,
-        connect_timeout: Duration::from_secs(1),
-        request_timeout: Duration::from_secs(3),
-        addresses: AddressPolicy {
-            networks: Vec::new(),
-            insecure: true,
-        },
-        fresh_creates: false,
-        dialect: None,
-        products: Vec::new(),
-        fence: Fence::open(),
-        meter: Meter::default(),
-    }
 }
 
 fn client_of(server: &Server) -> VendorClient {
@@ -452,7 +430,7 @@ async fn an_endpoint_is_held_to_the_rules_of_a_vendor() {
     let url = format!("https://localhost:{port}/token");
     let client = with(&Settings {
         addresses: strict,
-        ..settings("https://vendor.invalid", grant(&url))
+        ..settings("https://vendor.invalid", Credentials::OAuth2(grant(&url)))
     });
     let error = client.create(&Order::default(), soon()).await.unwrap_err();
     assert!(error.message.contains("loopback"), "{error:?}");
@@ -502,7 +480,8 @@ async fn every_call_is_counted_as_what_it_is() {
         lines.sort();
         lines
     };
-    let mut settings = settings(&server.url, grant(&format!("{}/token", server.url)));
+    let grant_of = |url: &str| Credentials::OAuth2(grant(&format!("{url}/token")));
+    let mut settings = settings(&server.url, grant_of(&server.url));
     settings.dialect = Some(serde_json::from_value(dialect).unwrap());
     settings.meter = Meter::new(Arc::clone(&metrics), "acme".into());
     let client = with(&settings);
@@ -526,7 +505,7 @@ async fn every_call_is_counted_as_what_it_is() {
     // Nobody there, and a client that is not let in.
     settings.url = "http://127.0.0.1:1".into();
     with(&settings).delete("t-1", &order).await.unwrap_err();
-    settings.credentials = Credentials::OAuth2(grant(&format!("{}/token", settings.url)));
+    settings.credentials = grant_of(&settings.url);
     with(&settings).delete("t-1", &order).await.unwrap_err();
     let lines = counted();
     for line in [
