@@ -280,10 +280,7 @@ pub fn ready(conditions: &[Condition]) -> Option<&Condition> {
 
 /// The status of an object that cannot be decoded: nothing but the conditions is touched.
 pub fn invalid(generation: i64, why: &str, before: &[Condition], now: Timestamp) -> Vec<Condition> {
-    let message: String = format!("the object cannot be decoded: {why}")
-        .chars()
-        .take(1024)
-        .collect();
+    let message = short(&format!("the object cannot be decoded: {why}"));
     [
         (ConditionType::Ready, "False"),
         (ConditionType::Stalled, "True"),
@@ -338,6 +335,11 @@ fn conditions(verdict: &Verdict, f: &Facts, about: &About<'_>) -> Vec<Condition>
         }
     }
     all
+}
+
+/// A message no longer than a request takes it.
+pub fn short(message: &str) -> String {
+    message.chars().take(1024).collect()
 }
 
 /// One condition; its time moves only with its status.

@@ -320,7 +320,7 @@ fn request(f: &Facts, standing: &Standing) -> TierRequest {
         RequestStatus::Failed => {
             request.finished_at = Some(Time(f.now));
             request.reason = standing.reason.as_str().into();
-            request.message = standing.message.chars().take(1024).collect();
+            request.message = report::short(&standing.message);
         }
         RequestStatus::Pending | RequestStatus::Inquiring | RequestStatus::Unknown => {}
     }
