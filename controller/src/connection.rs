@@ -26,7 +26,7 @@ use crate::{
     report,
 };
 
-/// How often the count is written while it neither leaves nor reaches 0.
+/// How often the count is written while it neither leaves nor reaches 0: the longest pause here.
 const COUNT: Duration = Duration::from_secs(60);
 /// How often the health is written at most.
 const HEALTH: Duration = Duration::from_secs(5);
@@ -316,5 +316,7 @@ fn left(times: &Mutex<HashMap<String, Instant>>, uid: &str, pause: Duration) -> 
 
 fn stamp(times: &Mutex<HashMap<String, Instant>>, uid: &str) {
     let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
+    // What is older than every pause holds nothing up: so those that are gone are forgotten, too.
+    times.retain(|_, at| at.elapsed() < COUNT);
     times.insert(uid.to_owned(), Instant::now());
 }

@@ -99,6 +99,17 @@ impl Context {
         let watched = self.watched.lock();
         watched.unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// Forgets an object that is gone.
+    pub fn forget(&self, object: &Guarded<Subscription>) {
+        let uid = object.meta().uid.as_deref().unwrap_or_default();
+        self.pace.forget(uid);
+        self.claims.forget(uid);
+        if let Ok(subscription) = &object.0 {
+            let key = ConnectionKey::named_by(subscription);
+            self.links.forget_object(&key, uid);
+        }
+    }
 }
 
 /// Why the operator's readiness is refused, by what it waits for.
@@ -214,7 +225,12 @@ fn guarded_pass(
     );
     let pass = async move {
         let began = Instant::now();
-        let result = caught(pass(Arc::clone(&object), Arc::clone(&ctx), scope)).await;
+        let result = caught(pass(
+            Arc::clone(&object),
+            Arc::clone(&ctx),
+            Arc::clone(&scope),
+        ))
+        .await;
         let outcome = match &result {
             Ok((rest, _)) => outcome(*rest),
             Err(PassError::Kube(KubeError::Conflict)) => "conflict",
@@ -224,7 +240,7 @@ fn guarded_pass(
         ctx.metrics.passed(outcome, began.elapsed());
         match &result {
             Ok((_, wait)) => tracing::debug!(outcome, ?wait, "pass ended"),
-            Err(error) => on_error(&object, &ctx, error).await,
+            Err(error) => on_error(&object, &ctx, &scope, error).await,
         }
         result.map(|(_, wait)| Action::requeue(wait))
     };
@@ -251,7 +267,7 @@ async fn pass(
 }
 
 /// A conflict means the cache is behind: the next pass begins with the object as it is.
-async fn on_error(object: &Guarded<Subscription>, ctx: &Context, error: &PassError) {
+async fn on_error(object: &Guarded<Subscription>, ctx: &Context, scope: &Scope, error: &PassError) {
     let Ok(subscription) = &object.0 else {
         tracing::warn!(%error, "pass failed");
         return;
@@ -271,7 +287,13 @@ async fn on_error(object: &Guarded<Subscription>, ctx: &Context, error: &PassErr
                 ctx.pace.wrote(&uid, live, true);
             }
         }
-        PassError::Kube(KubeError::Gone) => tracing::debug!("the object is gone"),
+        PassError::Kube(KubeError::Gone) => {
+            tracing::debug!("the object is gone");
+            if scope.is_gone(object) {
+                // Its deletion was heard of while the pass ran, which remembers it again.
+                ctx.forget(object);
+            }
+        }
         PassError::Kube(KubeError::Failed(_) | KubeError::Forbidden(_)) => {
             tracing::warn!(%error, "pass failed; it is repeated");
         }

@@ -107,6 +107,12 @@ impl Scope {
             .map_or_else(String::new, |found| version(&found.metadata))
     }
 
+    /// Whether the cache does not have this very Subscription any more.
+    pub fn is_gone(&self, object: &Guarded<Subscription>) -> bool {
+        let cached = self.subscriptions.get(&ObjectRef::from_obj(object));
+        cached.is_none_or(|cached| cached.uid() != object.uid())
+    }
+
     /// The cached object of the same name, if it is the same one.
     pub fn newest(&self, object: &Arc<Subscription>) -> Arc<Subscription> {
         let reference =

@@ -265,6 +265,13 @@ impl Callbacks {
             .take(HINTS, 1.0)
     }
 
+    /// Whether a Secret that was read is still there, and as it was.
+    fn is_current(&self, (namespace, name, _): &Place, version: &str) -> bool {
+        let scopes = lock(&self.scopes);
+        let mut all = scopes.iter();
+        all.any(|scope| scope.secret_version(namespace, name) == version)
+    }
+
     /// The callback secret, read again when the Secret has changed.
     async fn secret(
         &self,
@@ -282,6 +289,7 @@ impl Callbacks {
         let secret = inputs::secret_key(found.as_ref(), key).ok();
         if let Some(secret) = &secret {
             let mut all = lock(&self.secrets);
+            all.retain(|place, (version, _)| self.is_current(place, version));
             all.insert(place, (version, secret.clone()));
         }
         Ok(secret)

@@ -19,6 +19,8 @@ use super::{Cluster, KubeError, bounded};
 /// How long what was found alive counts as such: a thousand purchases at once ask a few times.
 /// Nothing rests on it: what is still created is deleted with the namespace's objects.
 const ALIVE: Duration = Duration::from_millis(500);
+/// A namespace that nobody asked about for so long is forgotten: it may be gone.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// What was found out last, and when.
 #[derive(Default)]
@@ -60,10 +62,12 @@ impl Cluster {
             Err(KubeError::Forbidden(_)) => Ok(false),
             Err(error) => Err(error),
         };
+        let mut alive = alive();
+        alive.retain(|_, at| asked.duration_since(*at) < FORGOTTEN);
         if matches!(terminating, Ok(false)) {
-            alive().insert(namespace.to_owned(), asked);
+            alive.insert(namespace.to_owned(), asked);
         } else {
-            alive().remove(namespace);
+            alive.remove(namespace);
         }
         terminating
     }

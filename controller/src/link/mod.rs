@@ -154,6 +154,15 @@ impl Links {
     pub fn forget(&self, key: &ConnectionKey) {
         lock(&self.all).remove(key);
     }
+
+    /// Forgets an object that is gone, at the connection it named, which may be gone as well.
+    pub fn forget_object(&self, key: &ConnectionKey, uid: &str) {
+        let link = lock(&self.all).get(key).cloned();
+        if let Some(link) = link {
+            link.deletes.forget(uid);
+            link.vanished.forget(uid);
+        }
+    }
 }
 
 impl Link {

@@ -2,32 +2,25 @@
 //! without their contents.
 
 mod tell;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
-use fulfillment_crds::{
-    ClusterVendorConnection, Subscription, TierConfiguration, VendorConnection,
-};
 use futures::{Stream, StreamExt};
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::core::v1::{ConfigMap, Secret},
-};
+use k8s_openapi::NamespaceResourceScope;
 use kube::{
     Api, Resource, ResourceExt,
-    core::PartialObjectMeta,
     runtime::{
         WatchStreamExt,
-        reflector::{self, ObjectRef, store::Writer},
+        reflector::{self, ObjectRef, Store, store::Writer},
         watcher::{self, Event},
     },
 };
-use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 
 use crate::{
     controller::{Context, Readiness, Scope},
-    object::Guarded,
     queues::Queues,
 };
 use tell::Tell;
@@ -67,102 +60,109 @@ pub fn start(
         None => config.clone(),
     };
     let place = namespace.unwrap_or("all namespaces");
-    let mut tasks = JoinSet::new();
+    let mut watches = Watches::new(readiness);
 
-    let stream = watcher::watcher(
-        api::<Guarded<Subscription>>(ctx, namespace),
-        selected.clone(),
-    );
-    let (on, pace) = (tell.clone(), Arc::clone(ctx));
-    tasks.spawn(follow(
-        stream,
+    let (on, all) = (tell.clone(), Arc::clone(ctx));
+    watches.start(
+        format!("Subscriptions in {place}"),
+        watcher::watcher(api(ctx, namespace), selected.clone()),
         subscription_writer,
-        label("Subscriptions", place),
-        Arc::clone(readiness),
-        false,
-        move |event, before| {
-            on.subscription(&pace, event, before);
-        },
-    ));
-
-    let stream = watcher::watcher(api::<Guarded<TierConfiguration>>(ctx, namespace), selected);
-    let on = tell.clone();
-    tasks.spawn(follow(
-        stream,
-        tier_writer,
-        label("TierConfigurations", place),
-        Arc::clone(readiness),
-        false,
-        move |event, before| {
-            on.tier(event, before);
-        },
-    ));
-
-    let stream = watcher::watcher(
-        api::<Guarded<VendorConnection>>(ctx, namespace),
-        config.clone(),
+        FirstList::Told,
+        move |event, before| on.subscription(&all, event, before),
     );
-    let (on, links) = (tell.clone(), Arc::clone(ctx));
-    tasks.spawn(follow(
-        stream,
+
+    let on = tell.clone();
+    watches.start(
+        format!("TierConfigurations in {place}"),
+        watcher::watcher(api(ctx, namespace), selected),
+        tier_writer,
+        FirstList::Told,
+        move |event, before| on.tier(event, before),
+    );
+
+    let (on, all) = (tell.clone(), Arc::clone(ctx));
+    watches.start(
+        format!("VendorConnections in {place}"),
+        watcher::watcher(api(ctx, namespace), config.clone()),
         connection_writer,
-        label("VendorConnections", place),
-        Arc::clone(readiness),
-        false,
-        move |event, before| {
-            on.connection(&links, event, before);
-        },
-    ));
+        FirstList::Told,
+        move |event, before| on.connection(&all, event, before),
+    );
 
     if let Some((_, writer)) = cluster_connections {
-        let api: Api<Guarded<ClusterVendorConnection>> = Api::all(ctx.cluster.client());
-        let stream = watcher::watcher(api, config.clone());
-        let (on, links) = (tell.clone(), Arc::clone(ctx));
-        tasks.spawn(follow(
-            stream,
-            writer,
+        let (on, all) = (tell.clone(), Arc::clone(ctx));
+        watches.start(
             "ClusterVendorConnections".to_owned(),
-            Arc::clone(readiness),
-            false,
-            move |event, before| {
-                on.connection(&links, event, before);
-            },
-        ));
+            watcher::watcher(Api::all(ctx.cluster.client()), config.clone()),
+            writer,
+            FirstList::Told,
+            move |event, before| on.connection(&all, event, before),
+        );
     }
 
-    let stream = watcher::watcher(
-        api::<PartialObjectMeta<Secret>>(ctx, namespace),
-        config.clone(),
-    );
     let on = tell.clone();
-    tasks.spawn(follow(
-        stream,
+    watches.start(
+        format!("Secrets in {place}"),
+        watcher::watcher(api(ctx, namespace), config.clone()),
         secret_writer,
-        label("Secrets", place),
-        Arc::clone(readiness),
-        true,
+        FirstList::Quiet,
         move |event, _| {
             if let Some(secret) = object(event) {
                 on.secret(secret);
             }
         },
-    ));
+    );
 
-    let stream = watcher::watcher(api::<PartialObjectMeta<ConfigMap>>(ctx, namespace), config);
-    let on = tell;
-    tasks.spawn(follow(
-        stream,
+    watches.start(
+        format!("ConfigMaps in {place}"),
+        watcher::watcher(api(ctx, namespace), config),
         config_map_writer,
-        label("ConfigMaps", place),
-        Arc::clone(readiness),
-        true,
+        FirstList::Quiet,
         move |event, _| {
             if let Some(map) = object(event) {
-                on.config_map(map);
+                tell.config_map(map);
             }
         },
-    ));
-    (scope, tasks)
+    );
+    (scope, watches.tasks)
+}
+
+/// Whether what the first list shows is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FirstList {
+    /// It is.
+    Told,
+    /// It is there before anybody's first turn.
+    Quiet,
+}
+
+/// The watches that were started.
+struct Watches<'a> {
+    readiness: &'a Arc<Readiness>,
+    tasks: JoinSet<()>,
+}
+
+impl<'a> Watches<'a> {
+    fn new(readiness: &'a Arc<Readiness>) -> Self {
+        let tasks = JoinSet::new();
+        Self { readiness, tasks }
+    }
+
+    /// Follows one more for ever.
+    fn start<K>(
+        &mut self,
+        what: String,
+        stream: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
+        writer: Writer<K>,
+        first: FirstList,
+        tell: impl Fn(&Event<K>, Option<&K>) + Send + 'static,
+    ) where
+        K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    {
+        let readiness = Arc::clone(self.readiness);
+        let follow = follow(stream, writer, what, readiness, first, tell);
+        self.tasks.spawn(follow);
+    }
 }
 
 /// Waits until every cache has been filled once; `false` where that cannot come any more.
@@ -184,10 +184,6 @@ pub async fn ready(scope: &Scope) -> bool {
     .is_ok()
 }
 
-fn label(what: &str, place: &str) -> String {
-    format!("{what} in {place}")
-}
-
 fn api<K>(ctx: &Context, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
@@ -198,17 +194,16 @@ where
     }
 }
 
-/// Follows one watch for ever: updates the cache, then tells what changed against it. A `quiet` one tells
-/// nothing of its first list: it is there before anybody's first turn.
+/// Follows one watch for ever: updates the cache, then tells what changed against it.
 async fn follow<K>(
     stream: impl Stream<Item = watcher::Result<Event<K>>> + Send,
     mut writer: Writer<K>,
     what: String,
     readiness: Arc<Readiness>,
-    quiet: bool,
+    first: FirstList,
     tell: impl Fn(&Event<K>, Option<&K>),
 ) where
-    K: Resource<DynamicType = ()> + ResourceExt + Clone + Send + 'static + DeserializeOwned,
+    K: Resource<DynamicType = ()> + Clone + Send + 'static,
 {
     readiness.wait_for(&what, "not listed yet");
     let mut listed = false;
@@ -225,16 +220,27 @@ async fn follow<K>(
             Ok(event) => {
                 // The cache first: whoever is told looks there.
                 let before = object(&event).and_then(|o| store.get(&ObjectRef::from_obj(o)));
+                let replaced = match &event {
+                    Event::InitDone => store.state(),
+                    Event::Init | Event::InitApply(_) | Event::Apply(_) | Event::Delete(_) => {
+                        Vec::new()
+                    }
+                };
                 writer.apply_watcher_event(&event);
                 match event {
                     Event::Init => initial.clear(),
                     // A list reaches the cache as a whole, at its end.
                     Event::InitApply(_) => initial.push((event, before)),
                     Event::InitDone => {
-                        let first = !std::mem::replace(&mut listed, true);
+                        let quiet = !listed && first == FirstList::Quiet;
+                        listed = true;
                         readiness.has(&what);
+                        // Deleted while nobody watched: their own events never come.
+                        for gone in replaced.iter().filter(|o| !is_there(&store, o)) {
+                            tell(&Event::Delete(K::clone(gone)), Some(gone));
+                        }
                         for (event, before) in initial.drain(..) {
-                            if !(first && quiet) && is_news(&event, before.as_deref()) {
+                            if !quiet && is_news(&event, before.as_deref()) {
                                 tell(&event, before.as_deref());
                             }
                         }
@@ -256,6 +262,15 @@ async fn follow<K>(
             }
         }
     }
+}
+
+/// Whether the cache has this very object still, and not another one of its name.
+fn is_there<K>(store: &Store<K>, object: &K) -> bool
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let now = store.get(&ObjectRef::from_obj(object));
+    now.is_some_and(|now| now.uid() == object.uid())
 }
 
 /// Whether a list shows an object otherwise than the cache had it.

@@ -45,14 +45,7 @@ impl Tell {
         };
         let gone = matches!(event, Event::Delete(_));
         if gone {
-            let uid = object.meta().uid.as_deref().unwrap_or_default();
-            ctx.pace.forget(uid);
-            ctx.claims.forget(uid);
-            if let Ok(subscription) = &object.0 {
-                let link = ctx.links.get(&ConnectionKey::named_by(subscription));
-                link.deletes.forget(uid);
-                link.vanished.forget(uid);
-            }
+            ctx.forget(object);
             self.next_claim(object);
         }
         if let Some(Ok(before)) = before.map(|b| &b.0) {
