@@ -13,11 +13,11 @@
 //! # }
 //! ```
 //!
-//! Read `desk.rs` first: it holds the seven operations. `decision.rs` is fulfilment, what becomes
-//! of a request that is not done at once; `store.rs` is what is kept and how; `api.rs` and
-//! `vendor.rs` are the way of a call from the socket to the desk and back, and `dialect/` is what
-//! the API looks like on that way. The rest serves tests and people: `faults.rs`, `defects.rs`,
-//! `admin.rs`, `page.rs`.
+//! Read `desk.rs` first: it holds the seven operations. `idempotency.rs` is what lets a create be sent
+//! again; `decision.rs` is fulfilment, what becomes of a request that is not done at once; `store.rs`
+//! is what is kept and how; `api.rs` and `vendor.rs` are the way of a call from the socket to the desk
+//! and back, and `dialect/` is what the API looks like on that way. The rest serves tests and people:
+//! `faults/`, `defects.rs`, `admin.rs`, `page.rs`.
 
 mod admin;
 mod answer;
@@ -32,6 +32,7 @@ mod desk;
 mod dialect;
 mod disk;
 mod faults;
+mod idempotency;
 mod limit;
 mod oauth;
 mod page;

@@ -6,8 +6,9 @@ use crate::{
     call::{Call, Operation, Record},
     config::{Auth, Identity},
     defects::{Defect, Defects},
-    desk::{Desk, idempotency_key},
+    desk::Desk,
     faults::{Faults, Met},
+    idempotency::idempotency_key,
     oauth::Tokens,
     store::{COUNTED, Store, StoreError, Tables, lock},
 };
