@@ -439,19 +439,12 @@ fn paused_nothing_is_written_and_its_deletion_waits() {
     let world = world();
     world.apply(&tier("north", numbered("77")));
     stands(&world, "north", "Ready", "True Active");
-    let pause = |value: &str| {
-        let annotation = format!("fulfillment-operator.io/paused={value}");
-        world.kubectl(&["annotate", "--overwrite", "ftier", "north", &annotation]);
-    };
-    pause("true");
-    world.until("paused", "TierConfiguration", "north", |tier| {
-        standing(tier, "Ready") == "True Paused"
-    });
+    world.pause("TierConfiguration", "north");
     world.apply(&tier("north", numbered("78")));
     world.kubectl(&["delete", "--wait=false", "ftier", "north"]);
     let north = world.get("TierConfiguration", "north");
     assert_eq!(standing(&north, "Ready"), "True Paused");
     assert_eq!(north["status"]["observedGeneration"], 1);
-    pause("false");
+    world.unpause("TierConfiguration", "north");
     world.gone("TierConfiguration", "north");
 }

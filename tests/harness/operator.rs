@@ -212,6 +212,17 @@ impl Operator {
         self.read("/metrics")
     }
 
+    /// How many Subscriptions it sees, by its metrics.
+    pub fn subscriptions(&self) -> u64 {
+        let metrics = self.metrics();
+        let counted = metrics
+            .lines()
+            .filter(|line| line.starts_with("fulfillment_subscriptions"));
+        counted
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .sum()
+    }
+
     /// What one of its endpoints answers, whatever the status.
     pub fn read(&self, path: &str) -> String {
         self.probe(path).unwrap()

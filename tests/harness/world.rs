@@ -390,6 +390,29 @@ impl World {
         self.kubectl(&["annotate", "--overwrite", "subscription", name, annotation]);
     }
 
+    /// Pauses an object, and waits until it says so.
+    pub fn pause(&self, kind: &str, name: &str) {
+        let paused = "fulfillment-operator.io/paused=true";
+        self.kubectl(&["annotate", "--overwrite", kind, name, paused]);
+        self.until("paused", kind, name, |object| {
+            standing(object, "Ready") == "True Paused"
+        });
+    }
+
+    /// Takes that back.
+    pub fn unpause(&self, kind: &str, name: &str) {
+        self.kubectl(&["annotate", kind, name, "fulfillment-operator.io/paused-"]);
+    }
+
+    /// Waits until the operator knows of so many Subscriptions.
+    pub fn sees(&self, count: u64) {
+        let what = format!("the operator sees {count} Subscriptions");
+        self.eventually(&what, SOON, || match self.operator.subscriptions() {
+            seen if seen == count => Ok(()),
+            seen => Err(seen),
+        });
+    }
+
     /// An object; the kind as kubectl takes it. It must be there.
     pub fn get(&self, kind: &str, name: &str) -> Value {
         self.find(kind, name)
