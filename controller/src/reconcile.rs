@@ -22,6 +22,7 @@ use crate::{
     plan::{Rest, Step, is_calm, plan, settles_from},
     report::{self, About, report},
     status::{Weight, store},
+    tier,
     vendor::{Effect, budget::Line},
 };
 
@@ -195,6 +196,7 @@ async fn write(ctx: &Context, seen: &Seen, rest: Rest) -> Result<(), KubeError> 
             .unwrap_or_default(),
         name: seen.object.metadata.name.as_deref().unwrap_or_default(),
         output: seen.object.spec.output_secret_name.as_deref(),
+        tier: tier::tier_of(&seen.object.metadata),
         unverified_since,
         before: &before,
     };

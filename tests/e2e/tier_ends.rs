@@ -87,6 +87,14 @@ fn what_the_vendor_gives_a_reseller_in_secret_reaches_its_output_secret() {
     let seen = format!("{north}{own}{}", world.operator.log());
     assert!(!seen.contains(password), "the password is to be seen");
 
+    // Without one it is said where to name it.
+    world.apply(&tier("east", json!({})));
+    let note = world.event("east-tier", "SensitiveParametersDropped");
+    assert!(
+        note.contains("spec.outputSecretName of TierConfiguration east is not set"),
+        "{note}"
+    );
+
     // One of somebody else's is left alone, and the reseller says so.
     let taken = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "south-activation"},

@@ -23,6 +23,8 @@ pub struct About<'a> {
     pub name: &'a str,
     /// The Secret sensitive parameters go to.
     pub output: Option<&'a str>,
+    /// The TierConfiguration whose own tenant it is for: the spec is written by that one.
+    pub tier: Option<&'a str>,
     /// Since when an object in sync could not be verified.
     pub unverified_since: Option<Timestamp>,
     /// The status as it stands.

@@ -51,11 +51,14 @@ pub(super) fn note(f: &Facts, request: &Request, about: &About<'_>) -> Note {
         String::new()
     };
     if !dropped.is_empty() {
+        let whose = about
+            .tier
+            .map_or_else(String::new, |tier| format!(" of TierConfiguration {tier}"));
         return Note {
             reason: Reason::SensitiveParametersDropped,
             action,
             note: format!(
-                "{what} approved, tenant {tenant}; sensitive parameters were dropped, as spec.outputSecretName is not set: {dropped}"
+                "{what} approved, tenant {tenant}; sensitive parameters were dropped, as spec.outputSecretName{whose} is not set: {dropped}"
             ),
             warning: true,
         };

@@ -60,6 +60,7 @@ fn made(rest: Rest, mut f: Facts) -> Option<Report> {
         namespace: "team-a",
         name: "contoso-mail",
         output: None,
+        tier: None,
         unverified_since: Some(Timestamp::from_second(1_795_459_000).unwrap()),
         before: &before,
     };

@@ -200,6 +200,7 @@ fn result(s: &Scenario, pass: &Pass, facts: &Facts, rest: Rest) -> Option<Phase>
         namespace: "",
         name: "",
         output: None,
+        tier: None,
         unverified_since: None,
         before: &pass.before,
     };
