@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use fulfillment_crds::{
     IdentityMode, OnMissing, OnUnknownOutcome, Scope as ParameterScope, Subscription,
-    SubscriptionState,
+    SubscriptionState, TierConfiguration,
 };
 use secrecy::SecretString;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
@@ -19,7 +19,7 @@ use crate::{
     claims,
     controller::{Context, Scope},
     drift,
-    facts::{Clock, Desired, Facts, Ledger, Pass, Rules},
+    facts::{Clock, Desired, Facts, Ledger, Pass, Resolution, Rules},
     identity, inputs,
     kinds::ConnectionKey,
     kubernetes::{self, Guard, KubeError},
@@ -193,7 +193,11 @@ pub async fn observe(
             ..Pass::default()
         },
     };
-    facts.object.paused |= made_for.is_some_and(|tier| is_paused(&tier.metadata));
+    if let Some(tier) = made_for {
+        facts.object.paused |= is_paused(&tier.metadata);
+        let noted = noted(&facts, &tier);
+        facts.object.resolution = facts.object.resolution.take().or(noted);
+    }
     facts.trouble = facts
         .trouble
         .take()
@@ -246,6 +250,17 @@ pub async fn observe(
         paid: 1,
         retry_after: None,
     })
+}
+
+/// Which tenant a reseller's own Subscription had that comes back without its record: a person would be
+/// asked, and the TierConfiguration has noted it. It is looked at before it is taken.
+fn noted(facts: &Facts, tier: &TierConfiguration) -> Option<Resolution> {
+    let asked = match facts.rules.mode {
+        IdentityMode::None => facts.object.lost && !facts.object.deleting,
+        IdentityMode::ExternalId | IdentityMode::IdempotencyKey | IdentityMode::Lookup => false,
+    };
+    let tenant = tier.status.as_ref()?.tenant_id.clone()?;
+    asked.then_some(Resolution::Adopt(tenant))
 }
 
 /// There is a tenant, or one is on its way that the vendor has told of.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use fulfillment_crds::{
     AdoptionPolicy, DeletionPolicy, DesiredState, GROUP, Limits, LocalObjectRef, Subscription,
-    SubscriptionSpec, Tier, TierConfiguration, Tiers, annotations,
+    SubscriptionSpec, Tier, TierConfiguration, Tiers, annotations, finalizers,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{
@@ -101,6 +101,18 @@ pub(super) fn is_owned(subscription: &Subscription, tier: &TierConfiguration) ->
 pub(super) fn is_inherited(subscription: &Subscription, tier: &TierConfiguration) -> bool {
     let uid = owner(&subscription.metadata).map(|owner| &owner.uid);
     is_owned(subscription, tier) && uid != tier.metadata.uid.as_ref()
+}
+
+/// Whether nothing is recorded of its tenant or of a create, as after a restore without status.
+pub(super) fn is_unrecorded(subscription: &Subscription) -> bool {
+    let status = subscription.status.as_ref();
+    status.is_none_or(|status| status.request.is_none() && status.tenant_id.is_none())
+}
+
+/// Makes it as one that comes back without its record: the finalizer says that there was a tenant,
+/// which is not to be bought a second time.
+pub(super) fn hold(wanted: &mut Subscription) {
+    wanted.metadata.finalizers = Some(vec![finalizers::TENANT.to_owned()]);
 }
 
 /// Whether it is being deleted.

@@ -60,8 +60,8 @@ pub(super) enum Child {
     Foreign(String),
     /// It is not as it should be.
     Differs,
-    /// It is being deleted, which waits for this: another follows when it is gone.
-    Leaving(String),
+    /// It is being deleted, and this is how it stands: another follows when it is gone.
+    Leaving(Box<SubscriptionStatus>),
     /// It is as it should be, and the operator has not come to it.
     Unseen,
     /// It is as it should be, and this is how it stands.
@@ -260,8 +260,10 @@ fn status(f: &Facts, standing: &Standing) -> TierConfigurationStatus {
     if standing.ready {
         status.inputs_hash.clone_from(&f.inputs);
     }
-    if let Child::Stands(child) = &f.child {
+    if let Child::Stands(child) | Child::Leaving(child) = &f.child {
         status.tenant_id = child.tenant_id.clone().or(status.tenant_id);
+    }
+    if let Child::Stands(child) = &f.child {
         status.parameters = given(&child.parameters);
     }
     status

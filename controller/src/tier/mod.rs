@@ -96,7 +96,7 @@ async fn pass(
             return Ok(IDLE);
         }
         Step::Apply => {
-            if let Err(error) = apply(ctx, tier, &mut seen).await {
+            if let Err(error) = apply(ctx, scope, tier, &mut seen).await {
                 refused(&mut seen, error)?;
             }
             decision = decide(&seen.facts);
@@ -124,7 +124,20 @@ async fn pass(
 }
 
 /// Makes the Subscription for its own tenant as it should be.
-async fn apply(ctx: &Context, tier: &TierConfiguration, seen: &mut Seen) -> Result<(), KubeError> {
+async fn apply(
+    ctx: &Context,
+    scope: &Scope,
+    tier: &TierConfiguration,
+    seen: &mut Seen,
+) -> Result<(), KubeError> {
+    if seen.child.is_none() && seen.blind {
+        let namespace = tier.namespace().unwrap_or_default();
+        // Who stands under it stands under a tenant that it had.
+        let user = users::standing(ctx, scope, &namespace, &tier.name_any()).await?;
+        if user.is_some() {
+            child::hold(&mut seen.wanted);
+        }
+    }
     let wanted = &seen.wanted;
     let done = child::apply(ctx, seen.child.as_deref(), wanted).await;
     if !matches!(done, Err(KubeError::Conflict)) || seen.child.is_some() {

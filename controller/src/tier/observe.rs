@@ -36,6 +36,8 @@ pub(super) struct Seen {
     pub(super) child: Option<Arc<Subscription>>,
     /// That Subscription as it should be.
     pub(super) wanted: Subscription,
+    /// The vendor cannot be asked which tenant is that one's.
+    pub(super) blind: bool,
 }
 
 /// Gathers the facts of one TierConfiguration.
@@ -59,6 +61,7 @@ pub(super) async fn observe(
             facts,
             child: None,
             wanted,
+            blind: false,
         };
         seen.parts_with(owned);
         return Ok(seen);
@@ -123,8 +126,16 @@ pub(super) async fn observe(
         }
     }
     facts.trouble = facts.trouble.or(above.trouble);
+    let mode = usable.map_or_else(IdentityMode::default, |usable| {
+        usable.connection.spec().identity.mode
+    });
     if let Some(own) = owned.as_deref().filter(|own| child::is_leaving(own)) {
-        if is_taken_back(own, tier, usable.as_ref()) {
+        // What cannot be made anew is not let go.
+        let clear = facts.trouble.is_none() && facts.invalid.is_empty();
+        if clear
+            && child::is_inherited(own, tier)
+            && is_found_again(ctx, scope, own, tier, mode).await?
+        {
             wanted.spec.deletion_policy = DeletionPolicy::Retain;
         }
         facts.unprepared = !child::is_prepared(own, &wanted);
@@ -133,7 +144,16 @@ pub(super) async fn observe(
         facts,
         child: owned,
         wanted,
+        blind: is_blind(mode),
     })
+}
+
+/// Whether a vendor of this mode cannot be asked which tenant it has of a name.
+fn is_blind(mode: IdentityMode) -> bool {
+    match mode {
+        IdentityMode::ExternalId | IdentityMode::Lookup => false,
+        IdentityMode::IdempotencyKey | IdentityMode::None => true,
+    }
 }
 
 /// What the object itself says.
@@ -194,16 +214,33 @@ pub(super) async fn ask(
     Ok(())
 }
 
-/// Whether the Subscription for its own tenant, which is being deleted, leaves its tenant behind, to be
-/// made anew for it. A garbage collector deletes what names the owner of another life, as after a
-/// restore: it would wait for its customers, they for this TierConfiguration, and that one for it.
-fn is_taken_back(own: &Subscription, tier: &TierConfiguration, usable: Option<&Usable>) -> bool {
-    let mode = usable.map(|usable| usable.connection.spec().identity.mode);
-    let is_found_again = match mode {
-        Some(IdentityMode::ExternalId | IdentityMode::Lookup) => true,
-        Some(IdentityMode::IdempotencyKey | IdentityMode::None) | None => false,
+/// Whether the Subscription for its own tenant, which is being deleted, can leave its tenant behind, as
+/// the one made anew gets that one. A garbage collector deletes what names the owner of another life, as
+/// after a restore: it would wait for its customers, they for this TierConfiguration, and that one for it.
+async fn is_found_again(
+    ctx: &Context,
+    scope: &Scope,
+    own: &Subscription,
+    tier: &TierConfiguration,
+    mode: IdentityMode,
+) -> Result<bool, KubeError> {
+    let recorded = own.status.as_ref().and_then(|s| s.tenant_id.as_ref());
+    let known = match mode {
+        IdentityMode::ExternalId | IdentityMode::Lookup => return Ok(true),
+        // It comes back with what it has now: nothing but its key.
+        IdentityMode::IdempotencyKey => false,
+        IdentityMode::None => {
+            let noted = tier.status.as_ref().and_then(|s| s.tenant_id.as_ref());
+            recorded.is_some() && noted == recorded
+        }
     };
-    is_found_again && child::is_inherited(own, tier)
+    if !known && !child::is_unrecorded(own) {
+        return Ok(false);
+    }
+    // They are what says then that there was a tenant.
+    let namespace = tier.metadata.namespace.as_deref().unwrap_or_default();
+    let user = users::standing(ctx, scope, namespace, &tier.name_any()).await?;
+    Ok(user.is_some())
 }
 
 /// How the Subscription for its own tenant stands, which should have taken what hashes to `expected`.
@@ -219,17 +256,13 @@ fn standing(
             None => Child::Absent,
         };
     };
+    let status = child.status.clone().unwrap_or_default();
     if child::is_leaving(child) {
-        let said = child
-            .status
-            .as_ref()
-            .and_then(|s| report::ready(&s.conditions));
-        return Child::Leaving(said.map_or_else(String::new, |c| c.message.clone()));
+        return Child::Leaving(Box::new(status));
     }
     if !child::is_as(child, wanted) {
         return Child::Differs;
     }
-    let status = child.status.clone().unwrap_or_default();
     let asked = observe::requested_at(&child.metadata);
     let seen = status.observed_generation == child.metadata.generation
         && asked.is_none_or(|token| status.last_handled_reconcile_at == Some(token));

@@ -37,12 +37,15 @@ pub(super) fn standing(f: &Facts) -> Standing {
                 "its tenant at the vendor is being made as declared".into(),
             )
         }
-        Child::Leaving(why) => moving(
-            Reason::Provisioning,
-            format!(
-                "its tenant at the vendor is being deleted, and made anew when it is gone: {why}"
-            ),
-        ),
+        Child::Leaving(status) => {
+            let why = report::ready(&status.conditions).map_or("", |c| c.message.as_str());
+            moving(
+                Reason::Provisioning,
+                format!(
+                    "its tenant at the vendor is being deleted, and made anew when it is gone: {why}"
+                ),
+            )
+        }
         Child::Foreign(name) => Standing {
             moving: Some(ConditionType::Stalled),
             ..moving(

@@ -2,21 +2,13 @@
 
 use fulfillment_crds::{
     Condition, DeletionPolicy, ParameterError, Reason, Request, RequestStatus, RequestType,
-    Subscription, SubscriptionState, SubscriptionStatus, TierConfiguration,
-    TierConfigurationStatus, TierRequestType, TierState, Time, finalizers,
+    SubscriptionState, SubscriptionStatus, TierConfigurationStatus, TierRequestType, TierState,
+    Time,
 };
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
-use serde_json::json;
+use k8s_openapi::jiff::Timestamp;
 
-use super::{
-    decide::{Child, Decision, Facts, Step, decide},
-    users,
-};
-use crate::{
-    facts::Trouble,
-    object::{Guarded, Invalid},
-    report,
-};
+use super::decide::{Child, Decision, Facts, Step, decide};
+use crate::{facts::Trouble, report};
 
 fn facts() -> Facts {
     Facts {
@@ -338,10 +330,7 @@ fn nothing_new_is_bought_where_its_own_tenant_is_gone_or_going() {
     }
     for (child, state) in [
         (Child::Absent, TierState::Processing),
-        (
-            Child::Leaving("Subscription mail stands under it".into()),
-            TierState::Processing,
-        ),
+        (Child::Leaving(Box::default()), TierState::Processing),
         (Child::Foreign("north-tier".into()), TierState::Processing),
         (gone, TierState::Processing),
         // Made anew by itself.
@@ -401,36 +390,4 @@ fn a_failure_is_one_request_whatever_is_in_the_way_afterwards() {
         f.child = Child::Differs;
     });
     assert_eq!(request(&changed).0, "r6");
-}
-
-#[test]
-fn what_cannot_be_decoded_and_is_held_may_be_a_user() {
-    let invalid = |name: &str, finalizer: Option<&str>| Invalid {
-        error: "spec: not as it should be".into(),
-        metadata: ObjectMeta {
-            name: Some(name.into()),
-            namespace: Some("team".into()),
-            finalizers: finalizer.map(|held| vec![held.into()]),
-            ..ObjectMeta::default()
-        },
-    };
-    let metadata = invalid("north", None).metadata;
-    let spec = serde_json::from_value(json!({
-        "connectionRef": {"name": "acme"}, "product": "mail-pro", "level": 2, "account": {"name": "N"},
-    }));
-    let tier = TierConfiguration {
-        metadata,
-        spec: spec.unwrap(),
-        status: None,
-    };
-    let subscriptions = [
-        Guarded::<Subscription>(Err(invalid("mail", Some(finalizers::TENANT)))),
-        Guarded(Err(invalid("unbought", None))),
-    ];
-    let tiers = [
-        Guarded::<TierConfiguration>(Err(invalid("south", Some(finalizers::IN_USE)))),
-        Guarded(Err(invalid("unmade", None))),
-    ];
-    let users = users::named(&tier, subscriptions.iter(), tiers.iter());
-    assert_eq!(users, ["Subscription mail", "TierConfiguration south"]);
 }
