@@ -3,15 +3,28 @@
 
 mod socket;
 
-use std::sync::{Arc, Mutex};
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use fulfillment_crds::{Subscription, SubscriptionStatus};
 use fulfillment_operator::kubernetes::{Cluster, Guard};
-use k8s_openapi::api::core::v1::Secret;
-use kube::{Config, api::PostParams};
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::{
+    Config, ResourceExt,
+    api::PostParams,
+    runtime::{WatchStreamExt, watcher},
+};
 use serde_json::json;
 use socket::read_request;
-use tokio::{io::AsyncWriteExt, net::TcpListener};
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpListener,
+    time::{Instant, timeout},
+};
 
 /// An API server that refuses every request, and remembers it.
 struct Refusing {
@@ -95,4 +108,51 @@ async fn kube_rs_2082_nothing_below_us_repeats_a_write() {
         assert!(secrets.create(&params, &secret).await.is_err());
         assert_eq!(server.methods(), ["POST"], "{status}: create");
     }
+}
+
+/// An API server that takes the first watch of ConfigMaps and never says a word to it.
+async fn swallows_a_watch(listener: TcpListener) {
+    let list = r#"{"kind":"ConfigMapList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}"#;
+    let event = r#"{"type":"ADDED","object":{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"late","namespace":"default","resourceVersion":"2"}}}"#;
+    let mut swallowed = Vec::new();
+    while let Ok((mut socket, _)) = listener.accept().await {
+        while let Some(request) = read_request(&mut socket).await {
+            let watch = request.contains("watch=true");
+            if watch && swallowed.is_empty() {
+                // From here on only time passes.
+                tokio::time::pause();
+                break;
+            }
+            let body = if watch { event } else { list };
+            let length = body.len() + 1;
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}\n"
+            );
+            socket.write_all(answer.as_bytes()).await.unwrap();
+        }
+        swallowed.push(socket);
+    }
+}
+
+#[tokio::test]
+async fn a_watch_that_is_accepted_and_never_begins_is_begun_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(swallows_a_watch(listener));
+    let cluster = Cluster::new(Config::new(url.parse().unwrap())).unwrap();
+    let config = watcher::Config::default().timeout(60);
+    let events = watcher::watcher(cluster.api::<ConfigMap>("default"), config);
+    let mut events = pin!(events.default_backoff().applied_objects());
+    let began = Instant::now();
+    let seen = async {
+        loop {
+            if let Some(Ok(map)) = events.next().await {
+                return map.name_any();
+            }
+        }
+    };
+    let seen = timeout(Duration::from_secs(3600), seen).await;
+    assert_eq!(seen.as_deref(), Ok("late"));
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(120), "{took:?}");
 }

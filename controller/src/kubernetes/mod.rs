@@ -31,6 +31,13 @@ pub use self::{
 /// How long any call to the API server may take.
 const CALL: Duration = Duration::from_secs(10);
 
+/// How many seconds a watch lasts.
+pub(crate) const WATCH_SECONDS: u32 = 60;
+
+/// How long nothing may come for what was asked: a little more than a watch lasts. Nobody else bounds
+/// a list, or a watch that is accepted and never begins, and a cache would be blind for ever.
+const SILENCE: Duration = Duration::from_secs(70);
+
 /// The field manager of the operator's writes.
 pub const FIELD_MANAGER: &str = "fulfillment-operator";
 
@@ -57,6 +64,8 @@ impl Cluster {
     /// Where the configuration cannot be used.
     pub fn new(mut config: Config) -> Result<Self, kube::Error> {
         config.default_retry = false;
+        config.read_timeout = Some(SILENCE);
+        config.reset_reader_on_write = true;
         Ok(Self {
             client: Client::try_from(config)?,
             alive: Arc::default(),

@@ -21,12 +21,10 @@ use tokio::task::JoinSet;
 
 use crate::{
     controller::{Context, Readiness, Scope},
+    kubernetes::WATCH_SECONDS,
     queues::Queues,
 };
 use tell::Tell;
-
-/// How long a watch lasts; a dead one is noticed a few seconds later.
-const WATCH_SECONDS: u32 = 60;
 
 /// Starts the watches of one namespace, or of all.
 pub fn start(
