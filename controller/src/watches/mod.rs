@@ -1,6 +1,7 @@
 //! Watches: they fill the caches and say whose turn it is. Secrets and ConfigMaps are watched
 //! without their contents.
 
+mod standing;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use crate::{
     kubernetes::WATCH_SECONDS,
     queues::Queues,
 };
+use standing::Standing;
 use tell::Tell;
 
 /// Starts the watches of one namespace, or of all.
@@ -57,7 +59,7 @@ pub fn start(
         Some(labels) => config.clone().labels(labels),
         None => config.clone(),
     };
-    let place = namespace.unwrap_or("all namespaces");
+    let place = place(namespace);
     let mut watches = Watches::new(readiness);
 
     let (on, all) = (tell.clone(), Arc::clone(ctx));
@@ -101,7 +103,7 @@ pub fn start(
     let on = tell.clone();
     watches.start(
         format!("Secrets in {place}"),
-        watcher::watcher(api(ctx, namespace), config.clone()),
+        watcher::watcher(api(ctx, namespace), config.clone()).modify(without_words),
         secret_writer,
         FirstList::Quiet,
         move |event, _| {
@@ -113,7 +115,7 @@ pub fn start(
 
     watches.start(
         format!("ConfigMaps in {place}"),
-        watcher::watcher(api(ctx, namespace), config),
+        watcher::watcher(api(ctx, namespace), config).modify(without_words),
         config_map_writer,
         FirstList::Quiet,
         move |event, _| {
@@ -123,6 +125,18 @@ pub fn start(
         },
     );
     (scope, watches.tasks)
+}
+
+/// One namespace, or all of them.
+pub(crate) fn place(namespace: Option<&str>) -> &str {
+    namespace.unwrap_or("all namespaces")
+}
+
+/// Takes off what may repeat an object's contents, as kubectl's last-applied-configuration does; nobody
+/// here reads it.
+fn without_words<K: ResourceExt>(object: &mut K) {
+    object.annotations_mut().clear();
+    object.labels_mut().clear();
 }
 
 /// Whether what the first list shows is told.
@@ -203,8 +217,7 @@ async fn follow<K>(
 ) where
     K: Resource<DynamicType = ()> + Clone + Send + 'static,
 {
-    readiness.wait_for(&what, "not listed yet");
-    let mut listed = false;
+    let mut standing = Standing::new(what, readiness);
     let mut stream = std::pin::pin!(
         stream
             .default_backoff()
@@ -213,7 +226,15 @@ async fn follow<K>(
     );
     let store = writer.as_reader();
     let mut initial = Vec::new();
-    while let Some(event) = stream.next().await {
+    loop {
+        let event = tokio::select! {
+            event = stream.next() => event,
+            () = standing.calm() => {
+                standing.goes_on();
+                continue;
+            }
+        };
+        let Some(event) = event else { return };
         match event {
             Ok(event) => {
                 // The cache first: whoever is told looks there.
@@ -230,9 +251,7 @@ async fn follow<K>(
                     // A list reaches the cache as a whole, at its end.
                     Event::InitApply(_) => initial.push((event, before)),
                     Event::InitDone => {
-                        let quiet = !listed && first == FirstList::Quiet;
-                        listed = true;
-                        readiness.has(&what);
+                        let quiet = standing.listed() && first == FirstList::Quiet;
                         // Deleted while nobody watched: their own events never come.
                         for gone in replaced.iter().filter(|o| !is_there(&store, o)) {
                             tell(&Event::Delete(K::clone(gone)), Some(gone));
@@ -243,21 +262,13 @@ async fn follow<K>(
                             }
                         }
                     }
-                    Event::Apply(_) | Event::Delete(_) => tell(&event, before.as_deref()),
+                    Event::Apply(_) | Event::Delete(_) => {
+                        standing.goes_on();
+                        tell(&event, before.as_deref());
+                    }
                 }
             }
-            Err(error) => {
-                let why = cause(&error);
-                tracing::warn!(
-                    watch = what,
-                    error = why,
-                    "a watch failed; it is begun again"
-                );
-                // Once listed, a cache stays usable while its watch is begun again.
-                if !listed {
-                    readiness.wait_for(&what, &why);
-                }
-            }
+            Err(error) => standing.failed(&error),
         }
     }
 }
@@ -275,22 +286,6 @@ where
 fn is_news<K: ResourceExt>(event: &Event<K>, before: Option<&K>) -> bool {
     let version = |object: &K| object.resource_version();
     before.map(version) != object(event).map(version)
-}
-
-/// Why a watch failed, with the remedy where there is one.
-fn cause(error: &watcher::Error) -> String {
-    let (watcher::Error::InitialListFailed(kube) | watcher::Error::WatchStartFailed(kube)) = error
-    else {
-        return error.to_string();
-    };
-    let kube::Error::Api(status) = kube else {
-        return error.to_string();
-    };
-    match status.code {
-        404 => "the CustomResourceDefinition is not installed: install the chart fulfillment-operator-crds".into(),
-        403 => format!("the operator's RBAC does not allow it: {}", status.message),
-        _ => error.to_string(),
-    }
 }
 
 /// The object an event speaks of.

@@ -1,9 +1,10 @@
 //! What is told of a watch's events, and above all of a list.
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
-use futures::stream;
+use futures::{channel::mpsc, stream};
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::core::Status;
 
 use super::*;
 
@@ -94,4 +95,76 @@ async fn what_is_deleted_under_watch_is_told_once() {
     events.extend(list(&[]));
     let (said, _) = told(FirstList::Quiet, events).await;
     assert_eq!(said, ["gone 1"]);
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_fails_for_minutes_is_said_until_it_goes_on() {
+    let (_store, writer) = reflector::store();
+    let (events, stream) = mpsc::unbounded();
+    let readiness = Arc::<Readiness>::default();
+    tokio::spawn(follow(
+        stream,
+        writer,
+        "maps".to_owned(),
+        Arc::clone(&readiness),
+        FirstList::Quiet,
+        |_, _| {},
+    ));
+    // A minute is longer than any pause after a failure.
+    let after = async |event| {
+        events.unbounded_send(event).unwrap();
+        tokio::time::sleep(MINUTE).await;
+        readiness.missing().join("; ")
+    };
+    let refused = || {
+        let status = Status::failure("no watch for you", "Forbidden").with_code(403);
+        Err(watcher::Error::WatchStartFailed(kube::Error::Api(
+            status.boxed(),
+        )))
+    };
+    let fails = async || {
+        for _ in 0..3 {
+            assert_eq!(after(refused()).await, "");
+        }
+        let said = after(refused()).await;
+        assert!(
+            said.starts_with("maps: ") && said.contains("RBAC"),
+            "{said}"
+        );
+    };
+
+    assert_eq!(after(Ok(Event::Init)).await, "maps: not listed yet");
+    assert_eq!(after(Ok(Event::InitDone)).await, "");
+    fails().await;
+    assert_eq!(after(Ok(Event::Apply(map("a", "1", "11")))).await, "");
+    fails().await;
+    // A list that begins is none that ends.
+    assert_ne!(after(Ok(Event::Init)).await, "");
+    assert_eq!(after(Ok(Event::InitDone)).await, "");
+    fails().await;
+    tokio::time::sleep(MINUTE * 2).await;
+    assert!(
+        readiness.missing().is_empty(),
+        "it has begun, and has no news"
+    );
+    for _ in 0..10 {
+        let cut = kube::Error::LinesCodecMaxLineLengthExceeded;
+        assert_eq!(after(Err(watcher::Error::WatchFailed(cut))).await, "");
+    }
+}
+
+#[test]
+fn what_may_repeat_a_secret_is_not_kept() {
+    let mut secret = map("a", "1", "10");
+    let words = BTreeMap::from([(
+        "last-applied-configuration".to_owned(),
+        "hunter2".to_owned(),
+    )]);
+    secret.metadata.annotations = Some(words.clone());
+    secret.metadata.labels = Some(words);
+    without_words(&mut secret);
+    assert!(!format!("{secret:?}").contains("hunter2"));
+    assert_eq!(secret.uid().as_deref(), Some("1"));
 }
