@@ -1,7 +1,7 @@
 //! What the operator is started with: parsed once, validated once. The only reader of flags and of
 //! the environment.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
@@ -190,6 +190,16 @@ pub enum LogEncoding {
 }
 
 impl Args {
+    /// What is watched: each namespace once, or all of them.
+    pub fn watched(&self) -> Vec<Option<String>> {
+        let named: BTreeSet<_> = self.watch_namespaces.iter().cloned().map(Some).collect();
+        if named.is_empty() {
+            vec![None]
+        } else {
+            named.into_iter().collect()
+        }
+    }
+
     /// Which addresses vendors may have.
     pub fn addresses(&self) -> AddressPolicy {
         AddressPolicy {
@@ -321,6 +331,17 @@ mod tests {
         assert_eq!(args.graceful_shutdown_timeout, Duration::from_secs(30));
         assert_eq!(args.metrics_addr.port(), 8080);
         assert!(args.watch_namespaces.is_empty());
+    }
+
+    #[test]
+    fn a_namespace_is_watched_once_however_often_it_is_named() {
+        let watched = |args: &[&str]| {
+            let all = [&["fulfillment-operator"], args].concat();
+            Args::parse_from(all).watched()
+        };
+        assert_eq!(watched(&[]), [None]);
+        let twice = watched(&["--watch-namespace=b,a", "--watch-namespace=b"]);
+        assert_eq!(twice, ["a", "b"].map(|name| Some(name.to_owned())));
     }
 
     #[test]

@@ -131,6 +131,12 @@ impl Readiness {
             .remove(what);
     }
 
+    /// Whether anything but this is waited for.
+    pub fn waits_beside(&self, what: &str) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.keys().any(|other| other != what)
+    }
+
     /// What is waited for; empty when ready.
     pub fn missing(&self) -> Vec<String> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -138,6 +144,11 @@ impl Readiness {
             .map(|(what, why)| format!("{what}: {why}"))
             .collect()
     }
+}
+
+/// What readiness calls the caches of one namespace, or of all.
+pub fn caches(namespace: Option<&str>) -> String {
+    format!("the caches of {}", watches::place(namespace))
 }
 
 /// Runs the operator over one scope until it is told to stop and all passes have ended.
@@ -154,7 +165,17 @@ pub async fn run(
         .unwrap_or_else(PoisonError::into_inner)
         .push(Arc::clone(&scope));
     let forwarding = tokio::spawn(forward_health(health, queues.clone()));
-    if watches::ready(&scope).await && standby::stand_by(&ctx, &scope, &queues, &mut queued).await {
+    let filled = async {
+        let filled = watches::ready(&scope).await;
+        if filled {
+            readiness.has(&caches(namespace.as_deref()));
+        }
+        filled
+    };
+    let work = async {
+        if !standby::stand_by(&ctx, &scope, &queues, &mut queued, filled).await {
+            return;
+        }
         let passes = passes(&ctx, &scope, queued.subscriptions);
         let tier_passes = tier::passes(&ctx, &scope, queued.tiers);
         let store = scope.connections.clone();
@@ -165,20 +186,18 @@ pub async fn run(
                 connection::passes(&ctx, &scope, store, queued.cluster_connections).await;
             }
         };
-        let work = async {
-            tokio::join!(
-                passes,
-                tier_passes,
-                connection_passes,
-                cluster_connection_passes,
-                tombstones::sweep(&ctx, &scope)
-            )
-        };
-        tokio::select! {
-            _ = work => {}
-            // Whoever went on without it would never hear of a change.
-            _ = watching.join_next() => tracing::error!("a watch has ended, which only a bug can make it do"),
-        }
+        tokio::join!(
+            passes,
+            tier_passes,
+            connection_passes,
+            cluster_connection_passes,
+            tombstones::sweep(&ctx, &scope)
+        );
+    };
+    tokio::select! {
+        () = work => {}
+        // Whoever went on without it would never hear of a change.
+        _ = watching.join_next() => tracing::error!("a watch has ended, which only a bug can make it do"),
     }
     watching.abort_all();
     forwarding.abort();

@@ -66,7 +66,9 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         );
     }
     let (stop, stopping) = watch::channel(false);
-    tokio::spawn(signals(stop));
+    let signals = signals(stop)
+        .map_err(|e| RunError::Failed(format!("SIGTERM and SIGINT cannot be heard: {e}")))?;
+    tokio::spawn(signals);
 
     let config = Config::infer()
         .await
@@ -88,10 +90,11 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         .await
         .map_err(|e| RunError::Failed(e.to_string()))?;
 
-    let watched: Vec<Option<String>> = match args.watch_namespaces.as_slice() {
-        [] => vec![None],
-        namespaces => namespaces.iter().cloned().map(Some).collect(),
-    };
+    let watched = args.watched();
+    for namespace in &watched {
+        let caches = controller::caches(namespace.as_deref());
+        readiness.wait_for(&caches, "not filled yet");
+    }
     let (namespace, name) = args
         .installation_key_secret
         .clone()
@@ -218,17 +221,15 @@ fn instance() -> String {
     crate::config::pod_name().unwrap_or_else(|| "fulfillment-operator".into())
 }
 
-async fn signals(stop: watch::Sender<bool>) {
-    let (Ok(mut term), Ok(mut int)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        tracing::error!("signals cannot be heard");
-        return;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
-    let _ = stop.send(true);
+/// Waits for SIGTERM or SIGINT, and says so.
+fn signals(stop: watch::Sender<bool>) -> std::io::Result<impl Future<Output = ()>> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut int = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        let _ = stop.send(true);
+    })
 }

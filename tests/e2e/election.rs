@@ -183,6 +183,31 @@ fn without_the_right_to_the_lease_it_never_leads_and_says_why() {
 }
 
 #[test]
+fn one_that_is_not_ready_leaves_the_lease_to_one_that_is() {
+    let world = world();
+    let healthy = world.operator.replica("healthy", None);
+    healthy.start();
+    healthy.stop();
+    let sick = world.operator.replica("sick", None);
+    // It may not list anything there.
+    sick.push_args(&["--watch-namespace=kube-system"]);
+    sick.spawn();
+    world.eventually("it says why it is not ready", SOON, || {
+        let said = sick.probe("/readyz")?;
+        let why = said.contains("Secrets in kube-system") && said.contains("RBAC");
+        why.then_some(()).ok_or(said)
+    });
+    healthy.start();
+    leads(&world, &healthy);
+    world.subscribe("mail", json!({}));
+    world.ready("mail");
+    assert!(!sick.leads());
+    assert_eq!(sick.read("/healthz"), "ok\n");
+    sick.stop();
+    assert!(healthy.leads());
+}
+
+#[test]
 fn times_that_do_not_fit_are_a_configuration_error() {
     let world = World::builder()
         .without_operator()

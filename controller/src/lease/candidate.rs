@@ -39,6 +39,15 @@ struct Held {
     renewed: Instant,
 }
 
+/// What one that tries to acquire the lease has found out.
+#[derive(Default)]
+struct Trying {
+    sight: Sight,
+    leader: String,
+    /// Whether it has been ready to act: one that takes the lease before would only keep others from it.
+    fit: bool,
+}
+
 /// What one try to acquire came to.
 enum Try {
     Took(Box<Lease>),
@@ -77,11 +86,10 @@ impl<L: Leases> Candidate<L> {
 
     /// Tries until the lease is ours, with time left to act on it; `None` when asked to stop.
     async fn acquire(&self, asked: &mut watch::Receiver<bool>) -> Option<Held> {
-        let mut sight = Sight::default();
-        let mut leader = String::new();
+        let mut trying = Trying::default();
         loop {
             let began = Instant::now();
-            let wait = match self.attempt(&mut sight, &mut leader, began).await {
+            let wait = match self.attempt(&mut trying, began).await {
                 // An answer that took too long is no licence: it is renewed first.
                 Ok(Try::Took(lease)) if self.fence.extend(began + self.timings.renew) => {
                     self.known(&lease);
@@ -106,31 +114,34 @@ impl<L: Leases> Candidate<L> {
         }
     }
 
-    async fn attempt(
-        &self,
-        sight: &mut Sight,
-        leader: &mut String,
-        began: Instant,
-    ) -> Result<Try, KubeError> {
+    async fn attempt(&self, trying: &mut Trying, began: Instant) -> Result<Try, KubeError> {
+        trying.fit = trying.fit || !self.readiness.waits_beside(LEASE);
         let until = began + self.timings.renew;
         let found = bounded(until, self.leases.get()).await?;
         if let Some(lease) = &found {
             self.known(lease);
         }
         let times = (began, Instant::now());
-        let before = match sight.look(found, &self.me, times, self.timings.lease) {
+        let before = match trying
+            .sight
+            .look(found, &self.me, times, self.timings.lease)
+        {
             View::Absent => None,
             View::Free(lease) => Some(*lease),
             View::Held { holder, left } => {
                 self.readiness.has(LEASE);
-                if *leader != holder {
+                if trying.leader != holder {
                     tracing::info!(identity = self.me, leader = holder, "standing by");
-                    *leader = holder;
+                    trying.leader = holder;
                 }
                 // No later than it can run out, and at times that differ from the others'.
                 return Ok(Try::Wait(self.pause().min(left)));
             }
         };
+        if !trying.fit {
+            self.readiness.has(LEASE);
+            return Ok(Try::Wait(self.pause()));
+        }
         let wanted = record::taken(before, &self.me, self.timings.lease, pace::instant());
         let took = if wanted.metadata.resource_version.is_some() {
             bounded(until, self.leases.replace(&wanted)).await

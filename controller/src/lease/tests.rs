@@ -222,6 +222,26 @@ async fn one_that_may_not_touch_the_lease_never_leads_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_is_not_ready_leaves_the_lease_to_others() {
+    let memory = Memory::default();
+    let blind = Seen::start(&memory, "pod-a_1");
+    blind.readiness.wait_for("caches", "not filled yet");
+    pass(SECOND * 60).await;
+    assert!(!blind.leads());
+    assert_eq!(memory.holder(), None);
+    assert_eq!(blind.readiness.missing(), ["caches: not filled yet"]);
+    let healthy = Seen::start(&memory, "pod-b_2");
+    pass(SECOND).await;
+    assert!(healthy.leads());
+    healthy.release.send(true).unwrap();
+    pass(SECOND * 60).await;
+    assert_eq!(memory.holder(), None);
+    blind.readiness.has("caches");
+    pass(SECOND * 4).await;
+    assert!(blind.leads());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_acquiring_write_that_was_not_heard_of_is_given_up_at_the_end() {
     let memory = Memory::default();
     memory.feel(Mood::Loses);
