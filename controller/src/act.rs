@@ -123,6 +123,7 @@ async fn intend(ctx: &Context, seen: &mut Seen, intent: &Intent) -> Result<(), K
         return Ok(());
     }
     arm_deadline(ctx, seen);
+    let before = seen.facts.ledger.clone();
     ledger::intended(&mut seen.facts, intent);
     let mut status = seen.facts.ledger.clone();
     status.conditions = seen
@@ -140,7 +141,9 @@ async fn intend(ctx: &Context, seen: &mut Seen, intent: &Intent) -> Result<(), K
     let object = ctx
         .cluster
         .write_status(&seen.object, &status, &Guard::Version(version))
-        .await?;
+        .await
+        // What stands nowhere is no intent: nothing may be recorded as if it were one.
+        .inspect_err(|_| seen.facts.ledger = before)?;
     let echoed = object
         .status
         .as_ref()

@@ -18,7 +18,7 @@ use crate::{
     controller::{Context, Scope},
     credentials::secret_names,
     kinds::{Connection, ConnectionKey},
-    kubernetes::{KubeError, bounded},
+    kubernetes::KubeError,
     link::{self, Health, Usable},
     object::{Decode, Guarded},
     pace, passes,
@@ -212,7 +212,10 @@ async fn count(ctx: &Context, scope: &Scope, key: &ConnectionKey) -> Result<i64,
             Some(namespace) => ctx.cluster.api(namespace),
             None => Api::all(ctx.cluster.client()),
         };
-        let all = bounded(all.list(&ListParams::default())).await?;
+        let all = ctx
+            .cluster
+            .bounded(all.list(&ListParams::default()))
+            .await?;
         n = all.iter().filter(|o| counts(ctx, o, key)).count();
     }
     Ok(i64::try_from(n).unwrap_or(i64::MAX))

@@ -277,9 +277,9 @@ async fn pass(
             reconcile(&ctx, &scope, newest).await
         }
         Err(invalid) => {
-            ctx.cluster
-                .report_invalid::<Subscription>(&invalid.metadata, &invalid.error)
-                .await?;
+            let (metadata, error) = (&invalid.metadata, &invalid.error);
+            // Boxed: all other passes would be as large as this needs to be.
+            Box::pin(ctx.cluster.report_invalid::<Subscription>(metadata, error)).await?;
             Ok((Rest::Paused, Duration::from_secs(600)))
         }
     }

@@ -12,7 +12,7 @@ use kube::{Api, Resource, api::PostParams};
 use tokio::sync::mpsc;
 
 use crate::{
-    kubernetes::{Cluster, FIELD_MANAGER, bounded},
+    kubernetes::{Cluster, FIELD_MANAGER},
     vendor::budget::Budget,
 };
 
@@ -54,7 +54,10 @@ impl Events {
                 let api: Api<Event> = cluster.api(&namespace);
                 let event = event(regarding, note, &instance);
                 // In a namespace that is going away this is refused, and that is fine.
-                if let Err(error) = bounded(api.create(&PostParams::default(), &event)).await {
+                if let Err(error) = cluster
+                    .bounded(api.create(&PostParams::default(), &event))
+                    .await
+                {
                     tracing::debug!(%error, "an event was not written");
                 }
             }

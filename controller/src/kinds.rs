@@ -14,7 +14,7 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::kubernetes::{Cluster, FIELD_MANAGER, KubeError, bounded};
+use crate::kubernetes::{Cluster, FIELD_MANAGER, KubeError};
 
 /// Which connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -182,7 +182,9 @@ impl Cluster {
                 found.map(|connection| Arc::new(connection).into())
             }
             None => {
-                let found = Self::get_from(&self.cluster_connections(), &key.name).await?;
+                let found = self
+                    .get_from(&self.cluster_connections(), &key.name)
+                    .await?;
                 found.map(|connection| Arc::new(connection).into())
             }
         })
@@ -205,7 +207,8 @@ impl Cluster {
             }
             Connection::Cluster(connection) => {
                 let api = self.cluster_connections();
-                Self::set_finalizer_in(&api, &**connection, finalizers::IN_USE, held).await
+                self.set_finalizer_in(&api, &**connection, finalizers::IN_USE, held)
+                    .await
             }
         }
     }
@@ -234,11 +237,13 @@ impl Cluster {
             Connection::Namespaced(_) => {
                 let namespace = meta.namespace.as_deref().unwrap_or_default();
                 let api = self.api::<VendorConnection>(namespace);
-                bounded(api.patch_status(name, &params, &patch)).await?;
+                self.bounded(api.patch_status(name, &params, &patch))
+                    .await?;
             }
             Connection::Cluster(_) => {
                 let api = self.cluster_connections();
-                bounded(api.patch_status(name, &params, &patch)).await?;
+                self.bounded(api.patch_status(name, &params, &patch))
+                    .await?;
             }
         }
         Ok(())

@@ -19,14 +19,10 @@ use serde_json::json;
 use crate::{
     controller::Context,
     events::Note,
-    kubernetes::{Cluster, FIELD_MANAGER, KubeError, bounded},
-    pace, status,
+    kubernetes::{Cluster, FIELD_MANAGER, KubeError},
+    pace,
+    status::{self, WAIT_MOST, WAIT_TOLD},
 };
-
-/// The longest wait between two tries to write.
-const WAIT_MOST: Duration = Duration::from_secs(5);
-/// A wait after which it is told that writing fails: shorter, it is a hiccup.
-const WAIT_TOLD: Duration = Duration::from_secs(1);
 
 /// What became of the output Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +84,7 @@ pub async fn write(
             field_manager: Some(FIELD_MANAGER.into()),
             ..PostParams::default()
         };
-        bounded(api.create(&params, &secret)).await?;
+        cluster.bounded(api.create(&params, &secret)).await?;
         return Ok(Written::Stored);
     };
     if !is_ours(&found.metadata, object.metadata.uid.as_deref()) {
@@ -103,7 +99,9 @@ pub async fn write(
         field_manager: Some(FIELD_MANAGER.into()),
         ..PatchParams::default()
     };
-    bounded(api.patch(name, &params, &Patch::Merge(patch))).await?;
+    cluster
+        .bounded(api.patch(name, &params, &Patch::Merge(patch)))
+        .await?;
     Ok(Written::Stored)
 }
 

@@ -1,7 +1,13 @@
 //! What is around every pass: the queue it is taken from, and a net under it. One object whose pass
 //! fails or panics stops no other.
 
-use std::{any::Any, future::Future, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    collections::HashMap,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use futures::{FutureExt, StreamExt};
 use kube::{
@@ -22,8 +28,33 @@ use crate::{
     queues::Queued,
 };
 
-/// How long until a pass that failed is repeated, half of it more or less.
+/// How long until a pass that failed is repeated, half of it more or less; twice as long each time,
 const AGAIN: Duration = Duration::from_secs(1);
+/// but no longer than this.
+const AGAIN_MOST: Duration = Duration::from_secs(30);
+
+/// How often in a row the passes of each object failed, by uid.
+#[derive(Debug, Default)]
+struct Stumbles(Mutex<HashMap<String, u32>>);
+
+impl Stumbles {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more: how long until it is repeated.
+    fn wait(&self, uid: String) -> Duration {
+        let mut all = self.lock();
+        let before = all.entry(uid).or_default();
+        let wait = AGAIN.saturating_mul(1 << (*before).min(16));
+        *before = before.saturating_add(1);
+        wait.min(AGAIN_MOST).mul_f64(0.5 + pace::random())
+    }
+
+    fn over(&self, uid: &str) {
+        self.lock().remove(uid);
+    }
+}
 
 /// Why a pass ended early.
 #[derive(Debug, thiserror::Error)]
@@ -47,12 +78,21 @@ pub async fn run<K, P>(
     K: Decode + Send + Sync + 'static,
     P: Future<Output = Result<Duration, KubeError>> + Send + 'static,
 {
+    let stumbles = Arc::<Stumbles>::default();
+    let ended = Arc::clone(&stumbles);
     controller::applier(
         move |object: Arc<Guarded<K>>, _| {
-            let pass = pass(Arc::clone(&object));
-            async move { come_back(&*object, caught(pass).await) }.boxed()
+            let (pass, ended) = (pass(Arc::clone(&object)), Arc::clone(&ended));
+            async move {
+                let result = come_back(&*object, caught(pass).await)?;
+                ended.over(&object.uid().unwrap_or_default());
+                Ok(result)
+            }
+            .boxed()
         },
-        |_, _: &PassError, _| Action::requeue(AGAIN.mul_f64(0.5 + pace::random())),
+        move |object, _: &PassError, _| {
+            Action::requeue(stumbles.wait(object.uid().unwrap_or_default()))
+        },
         Arc::clone(ctx),
         store,
         queue(receiver, ctx.stopping.clone()),
@@ -122,6 +162,18 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_fails_for_long_is_repeated_slowly_until_it_succeeds() {
+        let stumbles = Stumbles::default();
+        for n in 0..40 {
+            let most = AGAIN.saturating_mul(1 << n.min(16)).min(AGAIN_MOST);
+            let wait = stumbles.wait("u".into());
+            assert!(wait >= most / 2 && wait <= most * 3 / 2, "{n}: {wait:?}");
+        }
+        stumbles.over("u");
+        assert!(stumbles.wait("u".into()) <= AGAIN * 3 / 2);
+    }
 
     #[tokio::test]
     async fn a_panic_is_an_error_of_its_pass() {

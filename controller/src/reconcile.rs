@@ -13,7 +13,8 @@ use fulfillment_crds::{
 use crate::{
     act::{act, needs_vendor},
     controller::{Context, Scope},
-    facts::Intent,
+    facts::{Facts, Intent},
+    inputs::not_ready,
     kubernetes::{Guard, KubeError},
     ledger,
     observe::{Seen, observe, output_trouble},
@@ -41,17 +42,21 @@ pub async fn reconcile(
     scope: &Scope,
     object: Arc<Subscription>,
 ) -> Result<(Rest, Duration), KubeError> {
-    let mut seen = observe(ctx, scope, object).await?;
-    let mut rest = decide(ctx, scope, &mut seen).await?;
+    // What is waited for again and again is boxed: thousands of passes wait for their turn at a vendor.
+    let mut seen = Box::pin(observe(ctx, scope, object)).await?;
+    let mut rest = match decide(ctx, scope, &mut seen).await {
+        Err(error @ KubeError::Forbidden(_)) => refused(&mut seen.facts, &error),
+        decided => decided?,
+    };
     learn(ctx, &seen);
-    if let Some(trouble) = keep_outputs(ctx, &mut seen).await? {
+    if let Some(trouble) = Box::pin(keep_outputs(ctx, &mut seen)).await? {
         seen.facts.trouble = Some(trouble);
         rest = Rest::Trouble;
     }
     ledger::rested(&mut seen.facts, rest);
     // The vendor was heard: what the API server takes its time for keeps no other from calling.
     seen.slot = None;
-    write(ctx, &seen, rest).await?;
+    Box::pin(write(ctx, &seen, rest)).await?;
     let intent = settles_from(&seen.facts);
     let end = end(&seen, rest, intent.as_ref());
     let wait = ctx.pace.rested(&uid(&seen.object), &end, &seen.intervals);
@@ -71,11 +76,12 @@ async fn decide(ctx: &Context, scope: &Scope, seen: &mut Seen) -> Result<Rest, K
         if needs_vendor(&step) && seen.slot.is_none() && enter(ctx, seen).await? {
             // Others had their turn: decide again on what is true now.
             let slot = seen.slot.take();
-            *seen = observe(ctx, scope, ctx.pace.newest(&scope.newest(&seen.object))).await?;
+            let newest = ctx.pace.newest(&scope.newest(&seen.object));
+            *seen = Box::pin(observe(ctx, scope, newest)).await?;
             seen.slot = slot;
             continue;
         }
-        act(ctx, seen, &step).await?;
+        Box::pin(act(ctx, seen, &step)).await?;
         if step == Step::Release {
             farewell(ctx, seen);
             return Ok(Rest::Gone);
@@ -83,6 +89,21 @@ async fn decide(ctx: &Context, scope: &Scope, seen: &mut Seen) -> Result<Rest, K
     }
     // What was found so far is kept, and the next pass goes on from there.
     Ok(Rest::Again)
+}
+
+/// How a pass ends that the API server refuses a step of: it is said on the object, where a person sees
+/// it, with whatever the pass has found out until then.
+fn refused(facts: &mut Facts, error: &KubeError) -> Rest {
+    facts.trouble = Some(not_ready(format!(
+        "{error}. Allow this to the operator (its role, or the policy or webhook that is named): it is tried again by itself"
+    )));
+    if let Step::Rest(rest) = plan(facts) {
+        rest
+    } else if facts.object.deleting {
+        Rest::Terminating
+    } else {
+        Rest::Trouble
+    }
 }
 
 /// What a decision that a read has found says of the vendor's callbacks.
@@ -320,4 +341,21 @@ fn first_ready(
 
 fn uid(object: &Subscription) -> String {
     object.metadata.uid.clone().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size<C, S, O, F>(_: fn(C, S, O) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Ten thousand passes may wait for their turn at a vendor: what each of them holds counts.
+    #[test]
+    fn a_waiting_pass_is_small() {
+        let waiting = size(reconcile);
+        let most = size_of::<Seen>() + 1024;
+        assert!(waiting <= most, "{waiting} > {most} bytes");
+    }
 }

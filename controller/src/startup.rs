@@ -13,7 +13,7 @@ use kube::{
 
 use crate::{
     identity::{InstallationKey, MIN_KEY_BYTES},
-    kubernetes::{Cluster, FIELD_MANAGER, KubeError, bounded},
+    kubernetes::{Cluster, FIELD_MANAGER, KubeError},
 };
 
 /// The Secret the key is in, unless a flag says otherwise.
@@ -95,7 +95,10 @@ async fn read_or_make(
         field_manager: Some(FIELD_MANAGER.into()),
         ..PostParams::default()
     };
-    match bounded(cluster.api::<Secret>(namespace).create(&params, &secret)).await {
+    match cluster
+        .bounded(cluster.api::<Secret>(namespace).create(&params, &secret))
+        .await
+    {
         Ok(made) => {
             tracing::info!(
                 secret = format!("{namespace}/{name}"),
@@ -136,7 +139,7 @@ async fn any_tenant(
     };
     let mut params = ListParams::default().limit(500);
     loop {
-        let page = match bounded(api.list_metadata(&params)).await {
+        let page = match cluster.bounded(api.list_metadata(&params)).await {
             Ok(page) => page,
             // Without the CRD there is none.
             Err(KubeError::Gone) => return Ok(None),

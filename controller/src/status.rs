@@ -2,17 +2,22 @@
 
 use std::{sync::Arc, time::Duration};
 
-use fulfillment_crds::{Subscription, SubscriptionStatus};
+use fulfillment_crds::{Reason, Subscription, SubscriptionStatus};
 use tokio::time::{Instant, sleep};
 
 use crate::{
     controller::Context,
+    events::Note,
     kubernetes::{Guard, KubeError},
     pace,
 };
 
 /// How long a result that can be found out again is tried to be stored.
 const REPEATABLE: Duration = Duration::from_secs(60);
+/// The longest wait between two tries to store.
+pub const WAIT_MOST: Duration = Duration::from_secs(5);
+/// A wait after which it is told that storing fails: shorter, it is a hiccup.
+pub const WAIT_TOLD: Duration = Duration::from_secs(1);
 
 /// How much a status matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +46,7 @@ pub async fn store(
     let began = Instant::now();
     let uid = object.metadata.uid.clone().unwrap_or_default();
     let mut wait = Duration::from_millis(200);
+    let mut told = false;
     loop {
         let error = match ctx.cluster.write_status(object, status, guard).await {
             Ok(stored) => {
@@ -55,27 +61,15 @@ pub async fn store(
             Weight::Answer => began.elapsed() < REPEATABLE,
             Weight::Create => true,
         };
-        match error {
-            KubeError::Gone => return Err(error),
-            KubeError::Conflict if weight == Weight::View => return Err(error),
-            KubeError::Conflict => {
-                let now = match live(ctx, object).await {
-                    Ok(now) => now,
-                    Err(KubeError::Gone) => return Err(KubeError::Gone),
-                    Err(why) if !lasting => return Err(why),
-                    Err(why) => {
-                        tracing::warn!(%why, tenant = status.tenant_id, "whose record stands cannot be seen yet");
-                        sleep(wait).await;
-                        continue;
-                    }
-                };
-                if now.status.as_ref() == Some(status) {
+        let error = match error {
+            KubeError::Conflict if weight != Weight::View => match live(ctx, object).await {
+                Ok(now) if now.status.as_ref() == Some(status) => {
                     // It is our own: only the answer to an earlier try was lost.
                     ctx.pace
                         .wrote(&uid, Arc::clone(&now), differs(object, &now));
                     return Ok(now);
                 }
-                if !guard.holds(&now) {
+                Ok(now) if !guard.holds(&now) => {
                     tracing::warn!(
                         ?guard,
                         tenant = status.tenant_id,
@@ -85,14 +79,40 @@ pub async fn store(
                     ctx.pace.read_soon(&uid);
                     return Err(KubeError::Conflict);
                 }
+                // A user's edit came in between: the same once more.
+                Ok(_) => None,
+                // Whose record stands cannot be seen yet.
+                Err(why) => Some(why),
+            },
+            error @ (KubeError::Conflict
+            | KubeError::Gone
+            | KubeError::Forbidden(_)
+            | KubeError::Failed(_)) => Some(error),
+        };
+        if let Some(error) = error {
+            if !lasting || matches!(error, KubeError::Conflict | KubeError::Gone) {
+                return Err(error);
             }
-            KubeError::Forbidden(_) | KubeError::Failed(_) if !lasting => return Err(error),
-            KubeError::Forbidden(_) | KubeError::Failed(_) => {
-                tracing::warn!(%error, tenant = status.tenant_id, "an answer could not be recorded yet");
+            tracing::warn!(%error, tenant = status.tenant_id, "an answer could not be recorded yet");
+            if wait >= WAIT_TOLD && !std::mem::replace(&mut told, true) {
+                ctx.events.publish(object, unrecorded(status, &error));
             }
         }
         sleep(wait.mul_f64(0.5 + pace::random())).await;
-        wait = (wait * 2).min(Duration::from_secs(5));
+        wait = (wait * 2).min(WAIT_MOST);
+    }
+}
+
+/// Told of a vendor's answer that waits to be recorded: no status can say so.
+fn unrecorded(status: &SubscriptionStatus, error: &KubeError) -> Note {
+    let tenant = status.tenant_id.as_deref().unwrap_or("(none)");
+    Note {
+        reason: Reason::DependencyNotReady,
+        action: "WriteStatus".into(),
+        note: format!(
+            "what the vendor answered cannot be recorded in status, and is kept until it can: tenant {tenant}: {error}"
+        ),
+        warning: true,
     }
 }
 

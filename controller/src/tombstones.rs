@@ -30,7 +30,7 @@ use crate::{
     controller::{Context, Scope},
     facts::Facts,
     kinds::ConnectionKey,
-    kubernetes::{FIELD_MANAGER, KubeError, bounded},
+    kubernetes::{FIELD_MANAGER, KubeError},
     link::{self, Usable},
     pace,
     vendor::{Order, Said, Tenant, budget::Line},
@@ -91,7 +91,7 @@ pub async fn bury(ctx: &Context, object: &Subscription, facts: &Facts) -> Result
         ..PostParams::default()
     };
     let api = ctx.cluster.api::<ConfigMap>(&ctx.settings.own_namespace);
-    match bounded(api.create(&params, &stone)).await {
+    match ctx.cluster.bounded(api.create(&params, &stone)).await {
         Ok(_) => Ok(()),
         // A predecessor's, or one's own of a pass that did not get any further.
         Err(KubeError::Conflict) => {
@@ -101,7 +101,8 @@ pub async fn bury(ctx: &Context, object: &Subscription, facts: &Facts) -> Result
                 field_manager: Some(FIELD_MANAGER.into()),
                 ..PatchParams::default()
             };
-            bounded(api.patch(&stone_name, &params, &patch))
+            ctx.cluster
+                .bounded(api.patch(&stone_name, &params, &patch))
                 .await
                 .map(drop)
         }
@@ -161,7 +162,7 @@ pub async fn sweep(ctx: &Arc<Context>, scope: &Arc<Scope>) {
 async fn all(ctx: &Context, scope: &Scope) -> Result<(), KubeError> {
     let api = ctx.cluster.api::<ConfigMap>(&ctx.settings.own_namespace);
     let params = ListParams::default().labels(LABEL);
-    for stone in bounded(api.list(&params)).await? {
+    for stone in ctx.cluster.bounded(api.list(&params)).await? {
         if let Err(error) = turn(ctx, scope, &api, &stone).await {
             tracing::warn!(%error, tombstone = stone.name_any(), "it is looked at again");
         }
@@ -191,7 +192,11 @@ async fn turn(
         one(ctx, scope, &data).await;
         return Ok(());
     }
-    match bounded(api.delete(&stone.name_any(), &DeleteParams::default())).await {
+    match ctx
+        .cluster
+        .bounded(api.delete(&stone.name_any(), &DeleteParams::default()))
+        .await
+    {
         Ok(_) | Err(KubeError::Gone) => Ok(()),
         Err(error) => Err(error),
     }

@@ -214,3 +214,58 @@ fn an_unreachable_vendor_with_nothing_to_do_leaves_it_ready_and_the_connection_n
         |acme| standing(acme, "Ready") == "True VendorAnswers",
     );
 }
+
+#[test]
+fn what_the_api_server_refuses_is_said_on_the_object_with_the_remedy() {
+    let world = World::start();
+    let name = "no-tenants-today";
+    world.kubectl_anywhere(&["apply", "-f", "-"], &json!({
+        "apiVersion": "v1", "kind": "List", "items": [{
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": name},
+            "spec": {
+                "matchConstraints": {"resourceRules": [{
+                    "apiGroups": ["fulfillment-operator.io"], "apiVersions": ["*"],
+                    "operations": ["CREATE", "UPDATE"], "resources": ["subscriptions"],
+                }]},
+                "validations": [{
+                    "expression": "!has(object.metadata.finalizers) || !('fulfillment-operator.io/tenant' in object.metadata.finalizers)",
+                    "message": name, "reason": "Forbidden",
+                }],
+            },
+        }, {
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]},
+        }],
+    }).to_string());
+    let mut probe: Value =
+        serde_json::from_str(&objects::subscription("probe", json!({}))).unwrap();
+    probe["metadata"]["finalizers"] = json!(["fulfillment-operator.io/tenant"]);
+    world.eventually("the policy is in force", SOON, || {
+        let tried = ["create", "--dry-run=server", "-f", "-"];
+        let output = world.kubectl_with(&tried, &probe.to_string());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        said.contains(name).then_some(()).ok_or(said)
+    });
+
+    world.subscribe("mail", json!({}));
+    let mail = world.stands("mail", "Ready", "False DependencyNotReady");
+    let said = message(&mail, "Ready");
+    assert!(
+        said.contains("the API server refuses it") && said.contains(name),
+        "{said}"
+    );
+    assert_eq!(world.vendor.count("create"), 0);
+
+    let kinds = "validatingadmissionpolicybinding,validatingadmissionpolicy";
+    world.kubectl_anywhere(&["delete", kinds, name], "");
+    // Nothing tells of a policy that is gone: a person does, or a minute passes.
+    let mut asked = 0;
+    world.eventually("it is bought", SOON, || {
+        asked += 1;
+        world.request("mail", &asked.to_string());
+        let ready = standing(&world.sub("mail"), "Ready");
+        (ready == "True Active").then_some(()).ok_or(ready)
+    });
+    assert_eq!(world.vendor.count("create"), 1);
+}

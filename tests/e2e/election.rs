@@ -174,7 +174,7 @@ fn without_the_right_to_the_lease_it_never_leads_and_says_why() {
     world.subscribe("mail", json!({}));
     world.eventually("it says why it is not ready", SOON, || {
         let said = replica.probe("/readyz")?;
-        let why = said.contains("lease") && said.contains("RBAC");
+        let why = said.contains("lease") && said.contains("refuses");
         why.then_some(()).ok_or(said)
     });
     assert!(!replica.leads());

@@ -1,10 +1,10 @@
 //! The hint of a callback: an annotation on the Subscription, for whoever leads.
 
 use fulfillment_crds::{Subscription, annotations};
-use kube::{Api, api::Patch};
+use kube::api::Patch;
 use serde_json::json;
 
-use crate::kubernetes::{KubeError, bounded, params};
+use crate::kubernetes::{Cluster, KubeError, params};
 
 /// Leaves a hint on the Subscription of this name and uid.
 ///
@@ -12,7 +12,8 @@ use crate::kubernetes::{KubeError, bounded, params};
 ///
 /// [`KubeError::Gone`] where it is not there any more, or another of its name is.
 pub(super) async fn leave(
-    subscriptions: &Api<Subscription>,
+    cluster: &Cluster,
+    namespace: &str,
     name: &str,
     uid: &str,
     value: &str,
@@ -21,7 +22,10 @@ pub(super) async fn leave(
         "uid": uid,
         "annotations": {annotations::CALLED_BACK: value},
     }}));
-    let written = bounded(subscriptions.patch_metadata(name, &params(), &patch)).await;
+    let subscriptions = cluster.api::<Subscription>(namespace);
+    let params = params();
+    let write = subscriptions.patch_metadata(name, &params, &patch);
+    let written = cluster.bounded(write).await;
     let error = match written {
         Ok(_) => return Ok(()),
         Err(KubeError::Gone) => return Err(KubeError::Gone),
@@ -32,7 +36,10 @@ pub(super) async fn leave(
     // The uid is another's, which is a 422; or the object is written so often that there was no gap
     // for this; or the API server is unwell. A vendor that hears "gone" may never call again, so it
     // hears that only where a look says so.
-    match bounded(subscriptions.get_metadata_opt(name)).await? {
+    match cluster
+        .bounded(subscriptions.get_metadata_opt(name))
+        .await?
+    {
         Some(found) if found.metadata.uid.as_deref() == Some(uid) => Err(error),
         Some(_) | None => Err(KubeError::Gone),
     }
@@ -41,8 +48,8 @@ pub(super) async fn leave(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::tests::served_by;
     use axum::{Router, http::StatusCode, routing};
-    use kube::Client;
     use serde_json::Value;
 
     fn status(code: StatusCode, causes: &Value) -> (StatusCode, String) {
@@ -53,8 +60,8 @@ mod tests {
         (code, status.to_string())
     }
 
-    /// The API of a server that answers every patch so, and whose one Subscription has this uid.
-    fn refusing(patch: (StatusCode, String), has: Option<&str>) -> Api<Subscription> {
+    /// An API server that answers every patch so, and whose one Subscription has this uid.
+    fn refusing(patch: (StatusCode, String), has: Option<&str>) -> Cluster {
         let found = has.map_or(status(StatusCode::NOT_FOUND, &json!([])), |uid| {
             let object = json!({
                 "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
@@ -64,8 +71,7 @@ mod tests {
         });
         let path = "/apis/fulfillment-operator.io/v1alpha1/namespaces/team-a/subscriptions/mail";
         let server = routing::get(found).patch(patch);
-        let client = Client::new(Router::new().route(path, server), "default");
-        Api::namespaced(client, "team-a")
+        served_by(Router::new().route(path, server))
     }
 
     #[tokio::test]
@@ -78,7 +84,8 @@ mod tests {
         let unwell = status(StatusCode::INTERNAL_SERVER_ERROR, &json!([]));
         for answer in [conflict, invalid, unwell] {
             for (has, gone) in [(Some("u1"), false), (Some("u2"), true), (None, true)] {
-                let left = leave(&refusing(answer.clone(), has), "mail", "u1", "now").await;
+                let cluster = refusing(answer.clone(), has);
+                let left = leave(&cluster, "team-a", "mail", "u1", "now").await;
                 let error = left.expect_err("it was refused");
                 let says = matches!(error, KubeError::Gone);
                 assert_eq!(says, gone, "{has:?} {answer:?}: {error:?}");

@@ -242,8 +242,7 @@ impl Callbacks {
             return Verdict::new(status, why);
         }
         let value = format!("{}", pace::instant());
-        let subscriptions = self.cluster.api(&namespace);
-        match hint::leave(&subscriptions, &name, &uid, &value).await {
+        match hint::leave(&self.cluster, &namespace, &name, &uid, &value).await {
             Ok(()) => {
                 self.metrics.callback("taken");
                 Verdict::new(StatusCode::NO_CONTENT, "")

@@ -9,8 +9,8 @@ pub enum KubeError {
     /// The object, or what it would stand in, is gone.
     #[error("the object is gone")]
     Gone,
-    /// The operator may not do this.
-    #[error("the operator's RBAC does not allow it: {0}")]
+    /// RBAC, a policy, a webhook or the schema does not let the operator do this: it had no effect.
+    #[error("the API server refuses it: {0}")]
     Forbidden(String),
     /// Anything else, timeouts included: whether it had an effect is not known.
     #[error("the Kubernetes API: {0}")]
@@ -32,8 +32,30 @@ impl From<kube::Error> for KubeError {
             409 => Self::Conflict,
             422 if !rejected => Self::Conflict,
             404 | 410 => Self::Gone,
-            403 => Self::Forbidden(status.message.clone()),
+            403 | 422 => Self::Forbidden(status.message.clone()),
             code => Self::Failed(format!("{code}: {}", status.message)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_refused_is_told_from_what_has_changed() {
+        let error = |code, causes| {
+            let status = json!({"code": code, "message": "why", "details": {"causes": causes}});
+            let status: Status = serde_json::from_value(status).expect("a Status");
+            KubeError::from(kube::Error::Api(Box::new(status)))
+        };
+        let schema = json!([{"reason": "FieldValueInvalid", "field": "status.state"}]);
+        assert!(matches!(error(422, json!([])), KubeError::Conflict));
+        assert!(matches!(error(422, schema), KubeError::Forbidden(_)));
+        assert!(matches!(error(403, json!([])), KubeError::Forbidden(_)));
+        assert!(matches!(error(500, json!([])), KubeError::Failed(_)));
     }
 }

@@ -14,7 +14,7 @@ use k8s_openapi::{
 };
 use kube::{Api, CustomResourceExt};
 
-use super::{Cluster, KubeError, bounded};
+use super::{Cluster, KubeError};
 
 /// How long what was found alive counts as such: a thousand purchases at once ask a few times.
 /// Nothing rests on it: what is still created is deleted with the namespace's objects.
@@ -55,7 +55,7 @@ impl Cluster {
             }
         }
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        let found = bounded(namespaces.get_opt(namespace)).await;
+        let found = self.bounded(namespaces.get_opt(namespace)).await;
         let terminating = match found {
             Ok(found) => Ok(found.is_none_or(|ns| ns.metadata.deletion_timestamp.is_some())),
             // An install without this right learns it from the objects' own deletion.
@@ -104,7 +104,7 @@ impl Cluster {
     /// Whether a definition is being deleted, or gone; an install without this right cannot know.
     async fn is_leaving(&self, crd: &str) -> Result<bool, KubeError> {
         let crds: Api<CustomResourceDefinition> = Api::all(self.client.clone());
-        match bounded(crds.get_metadata_opt(crd)).await {
+        match self.bounded(crds.get_metadata_opt(crd)).await {
             Ok(found) => Ok(found.is_none_or(|crd| crd.metadata.deletion_timestamp.is_some())),
             Err(KubeError::Forbidden(_)) => Ok(false),
             Err(error) => Err(error),

@@ -19,6 +19,7 @@ use k8s_openapi::{
 };
 use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
 
 use crate::object::Guarded;
 
@@ -30,6 +31,9 @@ pub use self::{
 
 /// How long any call to the API server may take.
 const CALL: Duration = Duration::from_secs(10);
+/// How many calls there are at once at most. Over HTTP/1 each has a connection of its own, and what the
+/// API server is too busy for waits better here, where its time does not run.
+const CALLS: usize = 64;
 
 /// How many seconds a watch lasts.
 pub(crate) const WATCH_SECONDS: u32 = 60;
@@ -45,6 +49,7 @@ pub const FIELD_MANAGER: &str = "fulfillment-operator";
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
+    calls: Arc<Semaphore>,
     alive: Arc<leaving::Known>,
     written: Arc<Mutex<Option<Instant>>>,
 }
@@ -66,11 +71,25 @@ impl Cluster {
         config.default_retry = false;
         config.read_timeout = Some(SILENCE);
         config.reset_reader_on_write = true;
-        Ok(Self {
-            client: Client::try_from(config)?,
+        Ok(Self::of(Client::try_from(config)?))
+    }
+
+    fn of(client: Client) -> Self {
+        Self {
+            client,
+            calls: Arc::new(Semaphore::new(CALLS)),
             alive: Arc::default(),
             written: Arc::default(),
-        })
+        }
+    }
+
+    /// The same, with turns of its own: for calls that must not wait behind all the others.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self {
+            calls: Arc::new(Semaphore::new(CALLS)),
+            ..self.clone()
+        }
     }
 
     /// Waits until no Subscription was written for `calm`, but no longer than `most`.
@@ -115,11 +134,11 @@ impl Cluster {
         K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
         K::DynamicType: Default,
     {
-        Self::get_from(&self.api::<K>(namespace), name).await
+        self.get_from(&self.api::<K>(namespace), name).await
     }
 
     /// One object of an API, or `None`.
-    pub(crate) async fn get_from<K>(api: &Api<K>, name: &str) -> Result<Option<K>, KubeError>
+    pub(crate) async fn get_from<K>(&self, api: &Api<K>, name: &str) -> Result<Option<K>, KubeError>
     where
         K: Clone + DeserializeOwned + std::fmt::Debug,
     {
@@ -128,7 +147,28 @@ impl Cluster {
             // namespace. Nothing of such a name can exist.
             return Ok(None);
         }
-        bounded(api.get_opt(name)).await
+        self.bounded(api.get_opt(name)).await
+    }
+
+    /// Runs a call within its bound, once it is its turn. A call must not make another: all turns could
+    /// be held by those that wait for one.
+    ///
+    /// # Errors
+    ///
+    /// The call's own, and [`KubeError::Failed`] where it takes too long.
+    pub async fn bounded<T>(
+        &self,
+        call: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, KubeError> {
+        // Never closed.
+        let _turn = self.calls.acquire().await.ok();
+        match tokio::time::timeout(CALL, call).await {
+            Ok(result) => result.map_err(KubeError::from),
+            Err(_) => Err(KubeError::Failed(format!(
+                "no answer within {} s",
+                CALL.as_secs()
+            ))),
+        }
     }
 
     /// A Subscription, or `None`.
@@ -168,23 +208,6 @@ impl Cluster {
     }
 }
 
-/// Runs a call within its bound.
-///
-/// # Errors
-///
-/// The call's own, and [`KubeError::Failed`] where it takes too long.
-pub async fn bounded<T>(
-    call: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, KubeError> {
-    match tokio::time::timeout(CALL, call).await {
-        Ok(result) => result.map_err(KubeError::from),
-        Err(_) => Err(KubeError::Failed(format!(
-            "no answer within {} s",
-            CALL.as_secs()
-        ))),
-    }
-}
-
 /// Whether an object can have this name (a DNS subdomain, RFC 1123).
 fn is_name(name: &str) -> bool {
     let label = |label: &str| {
@@ -204,8 +227,42 @@ fn decoded(object: Guarded<Subscription>) -> Result<Arc<Subscription>, KubeError
 }
 
 #[cfg(test)]
-mod tests {
-    use super::is_name;
+pub(crate) mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::Router;
+    use futures::future::join_all;
+    use kube::Client;
+    use serde_json::json;
+
+    use super::*;
+
+    /// A cluster whose API server is this router.
+    pub(crate) fn served_by(server: Router) -> Cluster {
+        Cluster::of(Client::new(server, "default"))
+    }
+
+    /// Ten thousand passes that write at once would open as many connections, and most would get no
+    /// answer in time.
+    #[tokio::test(start_paused = true)]
+    async fn calls_beyond_the_bound_wait_without_losing_their_time() {
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (at_once, peak) = (Arc::clone(&now), Arc::clone(&most));
+        let cluster = served_by(Router::new().fallback(move || {
+            let (now, most) = (Arc::clone(&at_once), Arc::clone(&peak));
+            async move {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::time::sleep(CALL / 2).await;
+                now.fetch_sub(1, Ordering::SeqCst);
+                json!({"metadata": {"name": "s"}}).to_string()
+            }
+        }));
+        let calls = (0..4 * CALLS).map(|_| cluster.secret("team-a", "s"));
+        for answer in join_all(calls).await {
+            assert!(matches!(answer, Ok(Some(_))), "{answer:?}");
+        }
+        assert_eq!(most.load(Ordering::SeqCst), CALLS);
+    }
 
     #[test]
     fn only_names_that_objects_can_have_reach_a_path() {

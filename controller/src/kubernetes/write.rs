@@ -11,7 +11,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Cluster, FIELD_MANAGER, Guard, KubeError, bounded, decoded, encode};
+use super::{Cluster, FIELD_MANAGER, Guard, KubeError, decoded, encode};
 use crate::{facts::Intent, object::Guarded};
 
 impl Cluster {
@@ -87,7 +87,10 @@ impl Cluster {
         let (namespace, name) = key(object);
         let patch = json_patch(patch)?;
         let api = self.api::<Guarded<Subscription>>(namespace);
-        decoded(bounded(api.patch_status(name, &params(), &patch)).await?)
+        decoded(
+            self.bounded(api.patch_status(name, &params(), &patch))
+                .await?,
+        )
     }
 
     /// Puts a status in the place of the one that this object has, where nothing else has changed.
@@ -117,7 +120,10 @@ impl Cluster {
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(put.to_string().into_bytes())
             .map_err(|e| KubeError::Failed(e.to_string()))?;
-        decoded(bounded(self.client.request::<Guarded<Subscription>>(request)).await?)
+        decoded(
+            self.bounded(self.client.request::<Guarded<Subscription>>(request))
+                .await?,
+        )
     }
 
     /// Says on an object that it cannot be decoded; no write where it says so already.
@@ -136,7 +142,7 @@ impl Cluster {
             Some(namespace) => Api::namespaced_with(client, namespace, &resource),
             None => Api::all_with(client, &resource),
         };
-        let Some(found) = bounded(api.get_opt(name)).await? else {
+        let Some(found) = self.bounded(api.get_opt(name)).await? else {
             return Ok(());
         };
         let known = found
@@ -151,7 +157,8 @@ impl Cluster {
             return Ok(());
         }
         let patch = json!({"status": {"observedGeneration": generation, "conditions": after}});
-        bounded(api.patch_status(name, &params(), &Patch::Merge(patch))).await?;
+        self.bounded(api.patch_status(name, &params(), &Patch::Merge(patch)))
+            .await?;
         Ok(())
     }
 
@@ -164,7 +171,7 @@ impl Cluster {
         let patch = json_patch(patch)?;
         self.writing();
         let api = self.api::<Guarded<Subscription>>(namespace);
-        decoded(bounded(api.patch(name, &params(), &patch)).await?)
+        decoded(self.bounded(api.patch(name, &params(), &patch)).await?)
     }
 
     /// Adds or removes a finalizer of any object, by compare-and-swap; no write where there is
@@ -184,11 +191,13 @@ impl Cluster {
         K::DynamicType: Default,
     {
         let namespace = object.meta().namespace.as_deref().unwrap_or_default();
-        Self::set_finalizer_in(&self.api::<K>(namespace), object, finalizer, present).await
+        self.set_finalizer_in(&self.api::<K>(namespace), object, finalizer, present)
+            .await
     }
 
     /// The same, of an object of this API.
     pub(crate) async fn set_finalizer_in<K>(
+        &self,
         api: &Api<K>,
         object: &K,
         finalizer: &str,
@@ -217,7 +226,7 @@ impl Cluster {
             json!({"op": "add", "path": "/metadata/finalizers", "value": finalizers}),
         ])?;
         let name = meta.name.as_deref().unwrap_or_default();
-        match bounded(api.patch(name, &params(), &patch)).await {
+        match self.bounded(api.patch(name, &params(), &patch)).await {
             Ok(_) => Ok(()),
             Err(KubeError::Gone) if !present => Ok(()),
             Err(error) => Err(error),

@@ -214,7 +214,7 @@ async fn one_that_may_not_touch_the_lease_never_leads_and_says_so() {
     pass(SECOND * 60).await;
     assert!(!candidate.leads());
     let missing = candidate.readiness.missing();
-    assert!(missing[0].contains("RBAC"), "{missing:?}");
+    assert!(missing[0].contains("refuses"), "{missing:?}");
     memory.feel(Mood::Answers);
     pass(SECOND * 4).await;
     assert!(candidate.leads());

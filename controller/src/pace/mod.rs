@@ -25,6 +25,9 @@ use rest::{BACKOFF_FIRST, backoff};
 const STUMBLE_MOST: Duration = Duration::from_secs(30);
 /// Over how much time those come back at most that were held back together.
 const HELD_APART: Duration = Duration::from_secs(30);
+/// The first wait of a pass whose object has changed, and the longest.
+const CONFLICT_FIRST: Duration = Duration::from_millis(20);
+const CONFLICT_MOST: Duration = Duration::from_secs(5);
 
 /// The memory of one object's pace.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +37,8 @@ pub struct Memory {
     failures: u32,
     /// Passes in a row that the API server failed.
     stumbles: u32,
+    /// Passes in a row that found the object changed.
+    conflicts: u32,
     not_before: Option<Instant>,
     next_read: Option<Instant>,
     intent: Option<(String, i64, Instant)>,
@@ -135,13 +140,21 @@ impl Pace {
         }
     }
 
-    /// Whether this is exactly what this process wrote last: its echo is no news.
-    pub fn is_echo(&self, object: &Subscription) -> bool {
+    /// Whether this is exactly what this process wrote last: its echo is no news. From then on the cache's
+    /// own copy is remembered in its place, so that none is kept twice.
+    pub fn is_echo(&self, object: &Arc<Subscription>) -> bool {
         let uid = object.metadata.uid.as_deref().unwrap_or_default();
-        self.lock().get(uid).is_some_and(|memory| {
-            let written = memory.written.as_ref();
-            !memory.news && written.is_some_and(|written| version(written) >= version(object))
-        })
+        let mut all = self.lock();
+        let Some(memory) = all.get_mut(uid) else {
+            return false;
+        };
+        let Some(written) = &mut memory.written else {
+            return false;
+        };
+        if version(written) == version(object) {
+            written.clone_from(object);
+        }
+        !memory.news && version(written) >= version(object)
     }
 
     /// Remembers what this process wrote; `news` says that others had changed it meanwhile, so that
@@ -262,13 +275,15 @@ impl Pace {
 
     /// A pass could not be carried through: how long until it is repeated.
     pub fn stumbled(&self, uid: &str, conflict: bool) -> Duration {
-        if conflict {
-            return Duration::from_millis(20).mul_f64(1.0 + random());
-        }
         let mut all = self.lock();
-        let Some(memory) = all.get_mut(uid) else {
-            return backoff(1);
-        };
+        let memory = all.entry(uid.to_owned()).or_default();
+        if conflict {
+            // The object as it is was read meanwhile, and the next pass will do, unless somebody writes
+            // it as often as we do.
+            let wait = CONFLICT_FIRST.saturating_mul(1 << memory.conflicts.min(16));
+            memory.conflicts = memory.conflicts.saturating_add(1);
+            return wait.min(CONFLICT_MOST).mul_f64(1.0 + random());
+        }
         memory.stumbles = memory.stumbles.saturating_add(1);
         backoff(memory.stumbles).min(STUMBLE_MOST)
     }

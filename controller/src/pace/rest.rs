@@ -108,6 +108,7 @@ impl Memory {
     fn learn(&mut self, end: &End<'_>, intervals: &Intervals, now: Instant) {
         self.sight(end.intent, now);
         self.stumbles = 0;
+        self.conflicts = 0;
         self.output &= !end.read;
         self.hinted &= !end.read;
         if end.read && self.verify_at.is_some_and(|at| at <= now) {

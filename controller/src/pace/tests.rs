@@ -291,3 +291,39 @@ async fn a_pass_that_never_comes_to_an_end_is_slowed_down() {
     pace.rested("u", &end(Rest::InSync), &INTERVALS);
     assert_eq!(again(), Duration::ZERO);
 }
+
+#[test]
+fn conflicts_without_end_are_repeated_slowly_until_a_pass_ends() {
+    let pace = Pace::default();
+    for n in 0..40 {
+        let most = CONFLICT_FIRST
+            .saturating_mul(1 << n.min(16))
+            .min(CONFLICT_MOST);
+        let wait = pace.stumbled("u", true);
+        assert!(wait >= most && wait <= most * 2, "{n}: {wait:?}");
+    }
+    pace.rested("u", &end(Rest::InSync), &INTERVALS);
+    assert!(pace.stumbled("u", true) <= CONFLICT_FIRST * 2);
+}
+
+/// The cache has it then, and thousands of objects are not kept twice.
+#[test]
+fn an_echo_takes_the_place_of_what_was_written() {
+    let version = |version: &str| {
+        let object = serde_json::json!({
+            "apiVersion": "fulfillment-operator.io/v1alpha1", "kind": "Subscription",
+            "metadata": {"name": "mail", "uid": "u", "resourceVersion": version},
+            "spec": {"connectionRef": {"name": "acme"}, "product": "mail-pro"},
+        });
+        Arc::<Subscription>::new(serde_json::from_value(object).expect("a Subscription"))
+    };
+    let pace = Pace::default();
+    let (written, echo) = (version("7"), version("7"));
+    pace.wrote("u", Arc::clone(&written), false);
+    assert!(pace.is_echo(&version("6")));
+    assert_eq!(Arc::strong_count(&written), 2);
+    assert!(pace.is_echo(&echo) && pace.is_echo(&echo));
+    assert_eq!(Arc::strong_count(&written), 1);
+    assert!(Arc::ptr_eq(&pace.newest(&version("6")), &echo));
+    assert!(!pace.is_echo(&version("8")));
+}

@@ -18,7 +18,7 @@ use crate::{
     controller::{Context, Scope},
     facts::Trouble,
     inputs::not_ready,
-    kubernetes::{self, FIELD_MANAGER, KubeError, bounded},
+    kubernetes::{self, FIELD_MANAGER, KubeError},
     vendor::Level,
 };
 
@@ -246,7 +246,7 @@ pub(super) async fn apply(
             ..PostParams::default()
         };
         let api = ctx.cluster.api::<Subscription>(namespace);
-        bounded(api.create(&params, wanted)).await?;
+        ctx.cluster.bounded(api.create(&params, wanted)).await?;
         return Ok(());
     };
     if is_leaving(found) {
@@ -290,7 +290,9 @@ async fn patch(ctx: &Context, found: &Subscription, changes: Vec<Value>) -> Resu
     let name = meta.name.as_deref().unwrap_or_default();
     let api = ctx.cluster.api::<Subscription>(namespace);
     let patch = kubernetes::json_patch(patch)?;
-    bounded(api.patch(name, &kubernetes::params(), &patch)).await?;
+    ctx.cluster
+        .bounded(api.patch(name, &kubernetes::params(), &patch))
+        .await?;
     Ok(())
 }
 
@@ -315,7 +317,7 @@ pub(super) async fn remove(ctx: &Context, child: &Subscription) -> Result<(), Ku
         ..DeleteParams::default()
     };
     let name = meta.name.as_deref().unwrap_or_default();
-    match bounded(api.delete(name, &params)).await {
+    match ctx.cluster.bounded(api.delete(name, &params)).await {
         Ok(_) | Err(KubeError::Gone) => Ok(()),
         Err(error) => Err(error),
     }

@@ -26,7 +26,7 @@ use serde_json::json;
 use crate::{
     controller::{Context, Scope},
     inputs::not_ready,
-    kubernetes::{self, Cluster, KubeError, bounded},
+    kubernetes::{self, Cluster, KubeError},
     object::Invalid,
     passes,
     queues::Queued,
@@ -184,6 +184,8 @@ async fn write(
     ])?;
     let api = cluster.api::<TierConfiguration>(meta.namespace.as_deref().unwrap_or_default());
     let name = meta.name.as_deref().unwrap_or_default();
-    bounded(api.patch_status(name, &kubernetes::params(), &patch)).await?;
+    cluster
+        .bounded(api.patch_status(name, &kubernetes::params(), &patch))
+        .await?;
     Ok(())
 }

@@ -9,7 +9,7 @@ use kube::{Resource, ResourceExt, api::ListParams};
 use super::child;
 use crate::{
     controller::{Context, Scope},
-    kubernetes::{KubeError, bounded},
+    kubernetes::KubeError,
     object::{Decode, Guarded},
 };
 
@@ -56,7 +56,11 @@ where
     K: Decode<Scope = NamespaceResourceScope> + Debug,
 {
     let api = ctx.cluster.api::<Guarded<K>>(namespace);
-    Ok(bounded(api.list(&ListParams::default())).await?.items)
+    Ok(ctx
+        .cluster
+        .bounded(api.list(&ListParams::default()))
+        .await?
+        .items)
 }
 
 pub(super) fn named<'a>(
