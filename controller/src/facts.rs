@@ -87,6 +87,8 @@ pub struct Desired {
     pub inputs: Option<String>,
     /// The product's text for the user, where it has one.
     pub template: Option<String>,
+    /// The names of what a vendor gives that the product keeps out of status.
+    pub unshown: Vec<String>,
     /// What the product's own rules say is wrong with limits and parameters.
     pub invalid: Vec<ParameterError>,
     /// The name the vendor knows this subscription by, before any counter.
@@ -190,6 +192,8 @@ pub struct Pass {
     pub finished: Vec<fulfillment_crds::Request>,
     /// Names of sensitive parameters the vendor sent.
     pub sensitive: Vec<String>,
+    /// Names of parameters the vendor sent that are too long for status.
+    pub left_out: Vec<String>,
 }
 
 /// What a read of the tenant said.

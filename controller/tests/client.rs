@@ -545,6 +545,37 @@ async fn secrets_sent_in_a_call_are_masked_in_what_comes_back() {
 }
 
 #[tokio::test]
+async fn what_a_secret_happens_to_be_part_of_is_still_compared_and_sent_back_as_it_is() {
+    let theirs = r#"{"id":"t-1","externalId":"contoso-500","operation":"op/contoso-7",
+        "status":"active","limits":{"seats-500":"500"},
+        "parameters":{"contoso_word":"hush","site":"contoso.example"}}"#;
+    let server = Server::says("200 OK", "", &format!("[{theirs}]")).await;
+    let product = json!({"name": "mail-pro", "parameters": [{"name": "contoso_word"}]});
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = VendorClient::new(&Settings {
+        products: vec![serde_json::from_value(product).unwrap()],
+        ..settings(&server.url, Credentials::None, false)
+    })
+    .unwrap();
+    let order = Order {
+        external_id: "contoso-500".into(),
+        limits: [("seats-500".to_owned(), LimitValue::from(500))].into(),
+        secrets: vec!["contoso".into(), "500".into()],
+        ..order()
+    };
+    let mut answer = client.lookup("contoso-500", &order).await.unwrap();
+    let [tenant] = answer.said.tenants() else {
+        panic!("{answer:?}");
+    };
+    assert_eq!(tenant.external_id.as_deref(), Some("contoso-500"));
+    assert_eq!(tenant.operation.as_deref(), Some("op/contoso-7"));
+    assert_eq!(tenant.limits.as_ref(), Some(&order.limits));
+    // A name of the product's, as it is; a value, without the secret.
+    assert_eq!(tenant.parameters["contoso_word"], "hush");
+    assert_eq!(tenant.parameters["site"], "[redacted].example");
+}
+
+#[tokio::test]
 async fn a_create_that_cannot_be_repeated_has_a_connection_of_its_own() {
     let server = Server::says("201 Created", "", TENANT).await;
     for (fresh, connections) in [(false, 1), (true, 4)] {

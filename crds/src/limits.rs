@@ -47,6 +47,11 @@ impl LimitValue {
             .map_or_else(|_| Value::from(self.0.clone()), Value::from)
     }
 
+    /// Whether it is a number or `unlimited`, and no word of a vendor's.
+    pub fn is_amount(&self) -> bool {
+        self.0 == Self::UNLIMITED || canonical(&self.0).is_some()
+    }
+
     /// Reads a JSON number or string; other JSON is no limit.
     pub fn from_json(value: &Value) -> Option<Self> {
         match value {

@@ -149,6 +149,13 @@ pub struct ParameterDefinition {
     pub path: Option<String>,
 }
 
+impl ParameterDefinition {
+    /// Whether its value is a secret: it is called sensitive, or a password.
+    pub fn is_secret(&self) -> bool {
+        self.sensitive || self.type_ == ParameterType::Password
+    }
+}
+
 /// A value a parameter may have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     drift,
     facts::{Facts, Read},
-    vendor::{Answer, Class, Said, Tenant, TenantStatus, VendorError},
+    vendor::{Answer, Class, Said, Tenant, TenantStatus, VendorError, text::Secrets},
 };
 
 /// The answer to a read of the tenant we know.
@@ -55,8 +55,10 @@ pub(super) fn adopted(f: &mut Facts, id: &str, answer: Result<Answer, VendorErro
             f.ledger.inputs_hash = None;
             f.ledger.sent_inputs_hash = None;
             f.ledger.create = None;
+            f.ledger.parameters.clear();
             // From now on it goes by the name it has.
-            let named = tenant.external_id.clone().filter(|name| !name.is_empty());
+            let named = tenant.external_id.clone();
+            let named = named.filter(|name| !name.is_empty() && !Secrets::masked(name));
             f.ledger.external_id = named.or_else(|| Some(f.name().to_owned()));
             // It is known what the create made; where that stands, the tenant tells.
             let doubt = f.ledger.request.as_mut();

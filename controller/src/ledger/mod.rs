@@ -86,6 +86,9 @@ pub fn intended(f: &mut Facts, intent: &Intent) {
     f.ledger.external_id = Some(intent.external_id.clone());
     f.ledger.sent_inputs_hash = None;
     f.ledger.tenant_id = None;
+    // Another tenant's: this one has given nothing yet.
+    f.ledger.parameters.clear();
+    f.ledger.activation = None;
     f.ledger.state = Some(SubscriptionState::Processing);
     f.ledger.request = Some(Request {
         id: intent.id.clone(),
@@ -151,6 +154,7 @@ pub fn rested(f: &mut Facts, rest: Rest) {
         | Rest::Gone => Vec::new(),
     };
     request::ruled(f, rest);
+    tenant::hide(f);
     tenant::activate(f);
     if rest == Rest::Missing && f.ledger.tenant_id.is_some() {
         f.ledger.state = Some(SubscriptionState::Terminated);

@@ -29,10 +29,11 @@ pub(super) fn record(f: &mut Facts, tenant: &Tenant) {
             }),
         }
     }
-    // A parameter that became sensitive leaves status.
+    f.pass.left_out = tenant.left_out();
+    // A parameter that became sensitive, or too long, leaves status.
     f.ledger
         .parameters
-        .retain(|p| !tenant.sensitive.contains_key(&p.name));
+        .retain(|p| !tenant.sensitive.contains_key(&p.name) && !f.pass.left_out.contains(&p.name));
     f.ledger.parameters.truncate(64);
     f.pass.sensitive = tenant.sensitive.keys().cloned().collect();
     if let (Some(token), Some(request)) = (&tenant.operation, &mut f.ledger.request) {
@@ -57,6 +58,12 @@ pub(super) fn record(f: &mut Facts, tenant: &Tenant) {
         TenantStatus::Pending | TenantStatus::Unknown if provisioned => f.ledger.state,
         TenantStatus::Pending | TenantStatus::Unknown => Some(SubscriptionState::Processing),
     };
+}
+
+/// What the product has come to keep out of status leaves it.
+pub(super) fn hide(f: &mut Facts) {
+    let unshown = &f.desired.unshown;
+    f.ledger.parameters.retain(|p| !unshown.contains(&p.name));
 }
 
 /// The product's text for the user, once there is something to tell.
@@ -124,6 +131,8 @@ pub(super) fn approve(f: &mut Facts, tenant: &Tenant, type_: RequestType) {
             | TenantStatus::Unknown => SubscriptionState::Active,
         });
     }
+    // An inquiry that the vendor ended itself: what it asked is answered.
+    back_to_pending(f);
     f.ledger.parameter_errors.clear();
     finish(f, RequestStatus::Approved, "", "");
 }

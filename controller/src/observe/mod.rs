@@ -174,6 +174,7 @@ pub async fn observe(
             limits: spec.limits.clone(),
             inputs,
             template: product.and_then(|product| product.template.clone()),
+            unshown: product.map(product::unshown).unwrap_or_default(),
             invalid,
             external_id,
             claimed: spec.external_id.is_some(),

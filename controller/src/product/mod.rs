@@ -45,16 +45,26 @@ pub fn complete(product: &Product, scope: Scope, inputs: &mut Inputs) {
 /// Moves what the product calls sensitive out of sight, and drops what it hides.
 pub fn sort(product: &Product, tenant: &mut Tenant) {
     for rule in &product.parameters {
-        if rule.sensitive {
-            if let Some(value) = tenant.parameters.remove(&rule.name) {
-                tenant
-                    .sensitive
-                    .insert(rule.name.clone(), SecretString::from(value));
-            }
-        } else if rule.hidden {
-            tenant.parameters.remove(&rule.name);
+        if !is_unshown(rule) {
+            continue;
+        }
+        let shown = tenant.parameters.remove(&rule.name);
+        let given = tenant.given.remove(&rule.name);
+        let value = given.or_else(|| shown.map(SecretString::from));
+        if let Some(value) = value.filter(|_| rule.is_secret()) {
+            tenant.sensitive.insert(rule.name.clone(), value);
         }
     }
+}
+
+/// The names of what stays out of status.
+pub fn unshown(product: &Product) -> Vec<String> {
+    let rules = product.parameters.iter().filter(|rule| is_unshown(rule));
+    rules.map(|rule| rule.name.clone()).collect()
+}
+
+fn is_unshown(rule: &ParameterDefinition) -> bool {
+    rule.hidden || rule.is_secret()
 }
 
 fn ordering(product: &Product, scope: Scope) -> impl Iterator<Item = &ParameterDefinition> {

@@ -146,7 +146,7 @@ fn parameter_error(
         .value_from
         .as_ref()
         .is_some_and(|from| from.secret_key_ref.is_some());
-    if rule.sensitive && !secret {
+    if rule.is_secret() && !secret {
         return Some("is a secret: give it with valueFrom.secretKeyRef".into());
     }
     let value = inputs.values.get(&rule.name)?.expose_secret();

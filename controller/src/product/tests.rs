@@ -211,3 +211,38 @@ fn a_template_is_filled_in_once() {
         "Go to https://v/{tenantId} (t-1). {not a name} { {"
     );
 }
+
+#[test]
+fn a_secret_of_the_vendors_is_kept_as_it_was_given() {
+    let p = product(&json!({"parameters": [
+        {"name": "key", "type": "password", "phase": "fulfillment"},
+        {"name": "long", "sensitive": true, "phase": "fulfillment"},
+        {"name": "note", "hidden": true, "phase": "fulfillment"},
+    ]}));
+    let long = format!("-----BEGIN X-----\n{}", "x".repeat(5000));
+    let body = json!({"id": "t-1", "parameters": {
+        "key": "a\u{7}b\tc", "long": long, "note": long, "other": long, "link": "l",
+    }});
+    let body = body.to_string();
+    let secrets = crate::vendor::text::Secrets::default();
+    let mut tenant = crate::vendor::wire::tenant(body.as_bytes(), &secrets).unwrap();
+    sort(&p, &mut tenant);
+    assert_eq!(tenant.sensitive["key"].expose_secret(), "a\u{7}b\tc");
+    assert_eq!(tenant.sensitive["long"].expose_secret(), long);
+    assert_eq!(tenant.parameters.keys().collect::<Vec<_>>(), ["link"]);
+    assert_eq!(tenant.left_out(), ["other"]);
+    assert_eq!(unshown(&p), ["key", "long", "note"]);
+}
+
+#[test]
+fn a_password_is_a_secret_without_being_called_one() {
+    let p = product(&json!({"parameters": [{"name": "password", "type": "password"}]}));
+    assert_eq!(
+        wrong(
+            &p,
+            json!({}),
+            json!([{"name": "password", "value": "hush"}])
+        ),
+        ["password is a secret: give it with valueFrom.secretKeyRef"]
+    );
+}

@@ -72,10 +72,18 @@ pub(super) fn note(f: &Facts, request: &Request, about: &About<'_>) -> Note {
             warning: true,
         };
     }
+    let left_out = if f.pass.left_out.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "; too long for status, and left out: {}; a parameter that the product calls sensitive goes into the Secret of spec.outputSecretName whole",
+            f.pass.left_out.join(", ")
+        )
+    };
     Note {
         reason: Reason::Approved,
         action,
-        note: format!("{what} approved, tenant {tenant}"),
+        note: format!("{what} approved, tenant {tenant}{left_out}"),
         warning: false,
     }
 }

@@ -45,6 +45,8 @@ pub struct Tenant {
     pub parameters: BTreeMap<String, String>,
     /// The sensitive ones: never in status, logs or events.
     pub sensitive: BTreeMap<String, SecretString>,
+    /// Those that cannot be shown as they were given, as they were.
+    pub given: BTreeMap<String, SecretString>,
     /// The current fulfillment request at the vendor, where it tells.
     pub request: Option<Fulfillment>,
     /// The vendor's token of an operation that is not done, where it gives one.
@@ -52,6 +54,15 @@ pub struct Tenant {
 }
 
 impl Tenant {
+    /// The names of what it gave that is neither shown nor kept in secret: it is too long.
+    pub fn left_out(&self) -> Vec<String> {
+        let names = self.given.keys();
+        let lost = names.filter(|name| {
+            !self.parameters.contains_key(*name) && !self.sensitive.contains_key(*name)
+        });
+        lost.cloned().collect()
+    }
+
     /// Whether it is there: neither gone nor never come to be. What it says that we do not know
     /// counts as there.
     pub fn is_live(&self) -> bool {
@@ -199,6 +210,12 @@ pub struct Order {
 }
 
 impl Order {
+    /// What of it stands in specs for all to see, though a secret may be part of it: names.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        let names = self.limits.keys().chain(self.parameters.keys());
+        names.chain([&self.external_id])
+    }
+
     /// A keyed hash of everything whose change is sent to the vendor beside the limits: parameters
     /// and, behind a dot, tiers. None where there is neither.
     pub fn inputs_hash(&self, key: &InstallationKey) -> Option<String> {

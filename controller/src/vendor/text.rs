@@ -1,6 +1,8 @@
 //! Vendor text before it reaches status, events or logs: one line, short, and without the secrets
 //! that were sent in the call.
 
+use std::collections::BTreeSet;
+
 use secrecy::{ExposeSecret, SecretString};
 
 /// The longest vendor text that is shown, in characters.
@@ -11,7 +13,12 @@ const MASK: &str = "[redacted]";
 
 /// The secrets sent in one call, to be masked in whatever comes back.
 #[derive(Clone, Debug, Default)]
-pub struct Secrets(Vec<SecretString>);
+pub struct Secrets {
+    values: Vec<SecretString>,
+    /// Names that stand in specs for all to see: a secret inside one is no news, and masked it would
+    /// be another name.
+    plain: BTreeSet<String>,
+}
 
 impl Secrets {
     /// Secrets shorter than this are not searched for: masking them would blank every text.
@@ -30,7 +37,16 @@ impl Secrets {
             .filter(|value| value.expose_secret().len() >= Self::SHORTEST)
             .collect();
         values.sort_by_key(|value| std::cmp::Reverse(value.expose_secret().len()));
-        Self(values)
+        Self {
+            values,
+            plain: BTreeSet::new(),
+        }
+    }
+
+    /// Leaves these names as they are.
+    pub fn besides(mut self, plain: impl IntoIterator<Item = String>) -> Self {
+        self.plain.extend(plain);
+        self
     }
 
     /// The text without control characters and secrets, cut to `max` characters.
@@ -38,13 +54,10 @@ impl Secrets {
     /// Masked before it is cleaned and after, as a secret may contain what cleaning removes, and
     /// cleaning may put one together.
     pub fn clean(&self, text: &str, max: usize) -> String {
-        let masked = self.mask(text.to_owned());
-        let line: String = masked
-            .chars()
-            .map(|c| if c.is_whitespace() { ' ' } else { c })
-            .filter(|c| !c.is_control() && !is_format(*c))
-            .collect();
-        let line = self.mask(line);
+        if self.plain.contains(text) {
+            return text.to_owned();
+        }
+        let line = self.printable(text, |c| if c.is_whitespace() { ' ' } else { c });
         let line = line.trim();
         if line.chars().count() <= max {
             return line.to_owned();
@@ -53,8 +66,34 @@ impl Secrets {
         format!("{cut}…")
     }
 
+    /// The same for a value that is of use only whole: its line breaks stay, and what is longer than
+    /// `max` is none.
+    pub fn whole(&self, text: &str, max: usize) -> Option<String> {
+        let value = self.printable(text, |c| match c {
+            '\n' | '\r' => c,
+            c if c.is_whitespace() => ' ',
+            c => c,
+        });
+        (value.chars().count() <= max).then_some(value)
+    }
+
+    /// Whether something in a cleaned text was masked.
+    pub fn masked(text: &str) -> bool {
+        text.contains(MASK)
+    }
+
+    fn printable(&self, text: &str, space: impl Fn(char) -> char) -> String {
+        let masked = self.mask(text.to_owned());
+        let line: String = masked
+            .chars()
+            .map(space)
+            .filter(|c| matches!(c, '\n' | '\r') || (!c.is_control() && !is_format(*c)))
+            .collect();
+        self.mask(line)
+    }
+
     fn mask(&self, mut text: String) -> String {
-        for secret in &self.0 {
+        for secret in &self.values {
             let secret = secret.expose_secret();
             if text.contains(secret) {
                 text = text.replace(secret, MASK);

@@ -17,7 +17,7 @@ use super::{
 
 /// The longest tenant id that is taken, in bytes.
 const ID_BYTES: usize = 256;
-/// The longest value of an output parameter that is kept, in characters.
+/// The longest value of an output parameter that is shown, in characters.
 const VALUE: usize = 2048;
 
 /// The body of a create.
@@ -212,8 +212,11 @@ fn read(wire: WireTenant, secrets: &Secrets) -> Result<Tenant, String> {
         request: wire.request.map(|request| fulfillment(&request, secrets)),
         operation: wire
             .operation
-            .map(|token| secrets.clean(&token, ID_BYTES))
-            .filter(|token| !token.is_empty()),
+            // Sent back as it is, or not at all.
+            .filter(|token| {
+                let control = token.chars().any(char::is_control);
+                !token.is_empty() && token.len() <= ID_BYTES && !control
+            }),
         ..Tenant::default()
     };
     for (name, value) in wire.parameters.unwrap_or_default() {
@@ -231,9 +234,12 @@ fn read(wire: WireTenant, secrets: &Secrets) -> Result<Tenant, String> {
         if sensitive.contains(&name) {
             tenant.sensitive.insert(shown, SecretString::from(value));
         } else {
-            tenant
-                .parameters
-                .insert(shown, secrets.clean(&value, VALUE));
+            let clean = secrets.whole(&value, VALUE);
+            if clean.as_ref() != Some(&value) {
+                let given = SecretString::from(value);
+                tenant.given.insert(shown.clone(), given);
+            }
+            tenant.parameters.extend(clean.map(|clean| (shown, clean)));
         }
     }
     Ok(tenant)
@@ -264,7 +270,11 @@ fn limits(wire: Map<String, Value>, secrets: &Secrets) -> Limits {
     wire.into_iter()
         .filter_map(|(name, value)| {
             let value = match &value {
-                Value::String(text) => LimitValue::parse(&secrets.clean(text, SHOWN)),
+                // An amount is compared with the declared one, whatever secret has the same digits.
+                Value::String(text) => match LimitValue::parse(text) {
+                    amount if amount.is_amount() => amount,
+                    _ => LimitValue::parse(&secrets.clean(text, SHOWN)),
+                },
                 Value::Null
                 | Value::Bool(_)
                 | Value::Number(_)
@@ -401,6 +411,37 @@ mod tests {
         let tenant = tenant(body, &secrets).unwrap();
         let names: Vec<&String> = tenant.sensitive.keys().collect();
         assert_eq!(names, ["a[31m[redacted]"]);
+    }
+
+    #[test]
+    fn a_limit_that_is_no_amount_is_cleaned_and_a_token_is_whole_or_none() {
+        let secrets = Secrets::new(["hunter2", "unlimited", "500"].map(SecretString::from));
+        let read = |token: &str| {
+            let body = json!({"id": "t-1", "operation": token,
+                "limits": {"a": "500.0", "b": "unlimited", "c": "hunter2"}});
+            tenant(body.to_string().as_bytes(), &secrets).unwrap()
+        };
+        let tenant = read("op-hunter2");
+        assert_eq!(tenant.operation.as_deref(), Some("op-hunter2"));
+        let limits = tenant.limits.unwrap();
+        let shown: Vec<String> = limits.values().map(ToString::to_string).collect();
+        assert_eq!(shown, ["500", "unlimited", "[redacted]"]);
+        for useless in ["", "a\nb", &"x".repeat(ID_BYTES + 1)] {
+            assert_eq!(read(useless).operation, None);
+        }
+    }
+
+    #[test]
+    fn a_value_is_shown_whole_or_left_out() {
+        let secrets = Secrets::new([SecretString::from("hunter2")]);
+        let pem = "-----BEGIN X-----\nabc\n-----END X-----\n";
+        let long = "x".repeat(VALUE + 1);
+        let body = json!({"parameters": {"pem": pem, "long": long, "bad": "a\u{1b}hunter2"}});
+        let tenant = tenant(body.to_string().as_bytes(), &secrets).unwrap();
+        assert_eq!(tenant.parameters["pem"], pem);
+        assert_eq!(tenant.parameters["bad"], "a[redacted]");
+        assert_eq!(tenant.left_out(), ["long"]);
+        assert_eq!(tenant.given["long"].expose_secret(), long);
     }
 
     #[test]

@@ -13,3 +13,4 @@ mod late;
 mod model;
 mod planner;
 mod report;
+mod told;

@@ -111,6 +111,7 @@ impl World {
                 limits: limits(50),
                 inputs: Some("hash-1".into()),
                 template: None,
+                unshown: Vec::new(),
                 invalid: Vec::new(),
                 external_id: "k1-x".into(),
                 claimed: false,

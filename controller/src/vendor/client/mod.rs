@@ -4,6 +4,8 @@
 mod answer;
 mod settings;
 
+use std::collections::BTreeMap;
+
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -40,6 +42,8 @@ pub struct VendorClient {
     fence: Fence,
     meter: Meter,
     record: Option<Record>,
+    /// The names that each product's definition gives.
+    names: BTreeMap<String, Vec<String>>,
 }
 
 impl VendorClient {
@@ -262,14 +266,17 @@ impl VendorClient {
         let (request, order) = (self.request(ask)?, ask.order);
         let again = request.try_clone();
         let shown = self.auth.show().await?;
-        let secrets = shown.secrets(&order.secrets);
+        let named = self.names.get(&order.product);
+        let names = named.into_iter().flatten().chain(order.names());
+        let names: Vec<String> = names.cloned().chain([ask.name.to_owned()]).collect();
+        let secrets = shown.secrets(&order.secrets).besides(names.clone());
         let once = (ask.operation, deadline);
         let raw = self.send_once(request, &shown, once, &secrets).await?;
         if raw.status == StatusCode::UNAUTHORIZED
             && let Some(again) = again
             && let Some(newer) = self.auth.renewed(&shown).await?
         {
-            let secrets = newer.secrets_with(&shown, &order.secrets);
+            let secrets = newer.secrets_with(&shown, &order.secrets).besides(names);
             let raw = self.send_once(again, &newer, once, &secrets).await?;
             return Ok((raw, secrets));
         }

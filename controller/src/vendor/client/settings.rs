@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fulfillment_crds::Product;
 use url::{Host, Url};
 
 use super::VendorClient;
@@ -40,7 +41,7 @@ pub struct Settings {
     /// What the vendor's API says in other words than the canonical one.
     pub dialect: Option<fulfillment_crds::Dialect>,
     /// Its products, which may say where in bodies their limits and parameters stand.
-    pub products: Vec<fulfillment_crds::Product>,
+    pub products: Vec<Product>,
     /// Whether this process may act: asked right before each call is sent.
     pub fence: Fence,
     /// Counts the calls.
@@ -115,8 +116,17 @@ impl VendorClient {
             fence: settings.fence.clone(),
             meter: settings.meter.clone(),
             record: None,
+            names: settings.products.iter().map(names).collect(),
         })
     }
+}
+
+/// The names that a product's definition gives.
+fn names(product: &Product) -> (String, Vec<String>) {
+    let limits = product.limits.iter().map(|limit| &limit.name);
+    let parameters = product.parameters.iter().map(|parameter| &parameter.name);
+    let names = limits.chain(parameters).cloned().collect();
+    (product.name.clone(), names)
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

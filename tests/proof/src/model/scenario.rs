@@ -327,6 +327,7 @@ impl Scenario {
             limits: limits(seats(generation)),
             inputs: None,
             template: None,
+            unshown: Vec::new(),
             invalid: Vec::new(),
             external_id: NAME.into(),
             claimed: self.claimed,
