@@ -576,6 +576,21 @@ async fn what_a_secret_happens_to_be_part_of_is_still_compared_and_sent_back_as_
 }
 
 #[tokio::test]
+async fn a_refusal_without_json_can_be_busy_and_says_what_it_said() {
+    let server = Server::says("412 Precondition Failed", "", "the version is old").await;
+    let dialect = json!({"error": {"busy": "status == 412"}});
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = VendorClient::new(&Settings {
+        dialect: Some(serde_json::from_value(dialect).unwrap()),
+        ..settings(&server.url, Credentials::None, false)
+    })
+    .unwrap();
+    let error = client.delete("t-1", &order()).await.unwrap_err();
+    assert_eq!((error.class, error.effect), (Class::Busy, Effect::None));
+    assert!(error.message.ends_with(": the version is old"), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_create_that_cannot_be_repeated_has_a_connection_of_its_own() {
     let server = Server::says("201 Created", "", TENANT).await;
     for (fresh, connections) in [(false, 1), (true, 4)] {

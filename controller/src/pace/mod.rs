@@ -203,6 +203,7 @@ impl Pace {
             // After a restart an old hint says nothing, unless an answer is still awaited.
             if known || pending {
                 memory.next_read = Some(now);
+                memory.not_before = None;
                 memory.hinted = true;
                 fresh = true;
             }

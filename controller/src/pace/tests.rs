@@ -327,3 +327,18 @@ fn an_echo_takes_the_place_of_what_was_written() {
     assert!(Arc::ptr_eq(&pace.newest(&version("6")), &echo));
     assert!(!pace.is_echo(&version("8")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_callback_ends_a_back_off() {
+    let pace = Pace::default();
+    let backing_off = |said: Option<&str>| {
+        let due = pace.due("u", "a", said, None, true, &INTERVALS);
+        (due.backing_off, due.read)
+    };
+    backing_off(None);
+    for _ in 0..9 {
+        pace.rested("u", &end(Rest::Retry), &INTERVALS);
+    }
+    assert!(backing_off(None).0);
+    assert_eq!(backing_off(Some("1")), (false, true));
+}

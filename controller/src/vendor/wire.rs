@@ -306,10 +306,12 @@ fn fulfillment(wire: &WireRequest, secrets: &Secrets) -> Fulfillment {
 }
 
 fn parameter_errors(wire: &Value, secrets: &Secrets) -> Vec<ParameterError> {
-    let errors: BTreeMap<String, String> = wire
-        .as_object()
-        .into_iter()
-        .flatten()
+    let listed = wire.as_array().into_iter().flatten();
+    let listed = listed.filter_map(|one| Some((one.get("name")?.as_str()?, one.get("message")?)));
+    let named = wire.as_object().into_iter().flatten();
+    let named = named.map(|(name, message)| (name.as_str(), message));
+    let errors: BTreeMap<String, String> = named
+        .chain(listed)
         .filter(|(name, _)| !name.is_empty())
         .map(|(name, message)| {
             let message = message

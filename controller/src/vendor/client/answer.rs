@@ -43,9 +43,14 @@ impl VendorClient {
     fn refusal(&self, status: u16, raw: &Raw, secrets: &Secrets) -> VendorError {
         let (mut class, mut effect) = classify(status);
         let (code, said, parameters) = match self.dialect.refusal(status, &raw.body) {
-            Some((error, busy)) => {
+            Some((mut error, busy)) => {
                 if busy {
                     (class, effect) = (Class::Busy, Effect::None);
+                }
+                let message = &mut error["error"]["message"];
+                if message.is_null() {
+                    // What the dialect leaves unsaid, the body says itself.
+                    *message = wire::error(&raw.body, content_type(raw), secrets).1.into();
                 }
                 wire::error_in(&error, secrets)
             }

@@ -216,7 +216,7 @@ impl Refusals {
     }
 
     /// The refusal in canonical form, and whether the vendor is only busy. What cannot be read is
-    /// left as it is: a refusal is never worse than its status.
+    /// null: a refusal is never worse than its status.
     pub(super) fn read(&self, status: u16, body: &Value) -> (Value, bool) {
         let names = Names::new([("answer", body), ("status", &status.into())]);
         let said = body.get("error").filter(|e| e.is_object()).unwrap_or(body);
@@ -231,9 +231,6 @@ impl Refusals {
                 _ => value,
             };
             error.insert(field.into(), value);
-        }
-        if error["message"].is_null() {
-            error.insert("message".into(), body.to_string().into());
         }
         let busy = self.busy.as_ref().map(|busy| busy.value(&names));
         let busy = busy == Some(Ok(Value::Bool(true)));

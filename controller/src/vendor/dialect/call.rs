@@ -18,7 +18,16 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 /// What a request's expressions can name.
-const NAMES: &[&str] = &["subscription", "id", "operation", "current"];
+const fn names(operation: Operation) -> &'static [&'static str] {
+    match operation {
+        Operation::Create | Operation::Lookup => &["subscription"],
+        Operation::Get => &["subscription", "id"],
+        Operation::Poll => &["subscription", "id", "operation", "current"],
+        Operation::Change | Operation::Disable | Operation::Enable | Operation::Delete => {
+            &["subscription", "id", "current"]
+        }
+    }
+}
 /// Headers that are not the dialect's to set.
 const RESERVED: &[HeaderName] = &[
     http::header::AUTHORIZATION,
@@ -146,7 +155,7 @@ impl Call {
 
     /// The call as a dialect has it; `at` is where it stands, for messages.
     pub(super) fn new(operation: Operation, at: &str, spec: &spec::Call) -> Result<Self, String> {
-        let mut call = Self::canonical(operation);
+        let (mut call, names) = (Self::canonical(operation), names(operation));
         if let Some(method) = spec.method {
             call.method = match method {
                 spec::HttpMethod::Get => Method::GET,
@@ -157,7 +166,7 @@ impl Call {
             };
         }
         if let Some(path) = &spec.path {
-            call.path = pieces(&format!("{at}.path"), path)?;
+            call.path = pieces(&format!("{at}.path"), path, names)?;
             // Another path is another call: its query is what stands there.
             call.query.clear();
         }
@@ -167,7 +176,7 @@ impl Call {
                 .iter()
                 .map(|(name, source)| {
                     let at = format!("{at}.query.{name}");
-                    Ok((name.clone(), Text::new(&at, source)?))
+                    Ok((name.clone(), Text::new(&at, source, names)?))
                 })
                 .collect::<Result<_, String>>()?;
         }
@@ -178,11 +187,11 @@ impl Call {
             if RESERVED.contains(&name) {
                 return Err(format!("{at}: this header is the operator's own"));
             }
-            call.headers.push((name, Text::new(&at, source)?));
+            call.headers.push((name, Text::new(&at, source, names)?));
         }
         if let Some(source) = &spec.body {
             let at = format!("{at}.body");
-            call.body = Body::Expression(Expression::new(&at, source, NAMES)?);
+            call.body = Body::Expression(Expression::new(&at, source, names)?);
         }
         call.reads_first = call.sees_current();
         Ok(call)
@@ -292,11 +301,11 @@ fn known(ask: &Ask<'_>) -> Names {
 }
 
 impl Text {
-    fn new(at: &str, source: &str) -> Result<Self, String> {
+    fn new(at: &str, source: &str, names: &[&'static str]) -> Result<Self, String> {
         Ok(match source.trim() {
-            "id" => Self::Id,
+            "id" if names.contains(&"id") => Self::Id,
             "subscription.externalId" => Self::ExternalId,
-            _ => Self::Expression(Expression::new(at, source, NAMES)?),
+            _ => Self::Expression(Expression::new(at, source, names)?),
         })
     }
 
@@ -332,7 +341,7 @@ impl Text {
 }
 
 /// A path in its pieces: `/tenants/{id}`.
-fn pieces(at: &str, path: &str) -> Result<Vec<Piece>, String> {
+fn pieces(at: &str, path: &str, names: &[&'static str]) -> Result<Vec<Piece>, String> {
     let mut pieces = Vec::new();
     let mut rest = path;
     while let Some(open) = rest.find('{') {
@@ -341,7 +350,7 @@ fn pieces(at: &str, path: &str) -> Result<Vec<Piece>, String> {
             pieces.push(Piece::Literal(literal.to_owned()));
         }
         let close = closing(after).ok_or_else(|| format!("{at}: a brace is not closed"))?;
-        pieces.push(Piece::Segment(Text::new(at, &after[1..close])?));
+        pieces.push(Piece::Segment(Text::new(at, &after[1..close], names)?));
         rest = &after[close + 1..];
     }
     if !rest.is_empty() {

@@ -7,8 +7,9 @@ use std::{
 };
 
 use cel::{
-    Context, Env, ExecutionError, Program,
-    common::ast::{EntryExpr, Expr, IdedExpr},
+    Context, Env, ExecutionError, Value as Cel,
+    common::ast::{CallExpr, EntryExpr, Expr, IdedExpr},
+    objects::Key,
 };
 use serde_json::Value;
 
@@ -26,7 +27,7 @@ const STACK: usize = 64 * 1024 * 1024;
 /// A compiled expression, and where in the connection it stands.
 pub(super) struct Expression {
     at: String,
-    program: Program,
+    tree: IdedExpr,
     /// The names it uses of those it may.
     names: Vec<&'static str>,
 }
@@ -121,9 +122,11 @@ impl Expression {
         }
         let mut names = names.to_vec();
         names.retain(|name| references.has_variable(name));
+        let mut tree = program.expression().clone();
+        in_order(&mut tree);
         Ok(Self {
             at: at.to_owned(),
-            program,
+            tree,
             names,
         })
     }
@@ -143,10 +146,11 @@ impl Expression {
             })?;
             context.add_variable_from_value(*name, value);
         }
-        let value = self
-            .program
-            .execute(&context)
-            .map_err(|e| self.failed(&e))?;
+        // The name is free: `compile` takes no function that CEL does not have.
+        if context.add_function(KEYS, keys).is_err() {
+            return Err(Fails::Wrong(format!("{} has no value here", self.at)));
+        }
+        let value = Cel::resolve(&self.tree, &context).map_err(|e| self.failed(&e))?;
         given(&value).ok_or_else(|| {
             Fails::Wrong(format!(
                 "{} gives what cannot stand in JSON, or too much",
@@ -273,6 +277,61 @@ impl Walk {
     }
 }
 
+/// What a macro goes over, with the keys of a map in order.
+const KEYS: &str = "keys_in_order";
+
+fn keys(over: Cel) -> Cel {
+    let Cel::Map(map) = over else { return over };
+    let mut keys: Vec<&Key> = map.map.keys().collect();
+    keys.sort_unstable();
+    Cel::List(Arc::new(keys.into_iter().map(Cel::from).collect()))
+}
+
+/// Makes each macro go over a map in the order of its keys: in its own, which is another each time, the
+/// same order would be written in other bytes whenever it is sent.
+fn in_order(expression: &mut IdedExpr) {
+    match &mut expression.expr {
+        Expr::Call(call) => {
+            let target = call.target.iter_mut().map(|target| &mut **target);
+            target.chain(&mut call.args).for_each(in_order);
+        }
+        Expr::Comprehension(c) => {
+            let over = IdedExpr {
+                id: c.iter_range.id,
+                expr: Expr::Call(CallExpr {
+                    func_name: KEYS.to_owned(),
+                    target: None,
+                    args: vec![std::mem::take(&mut c.iter_range)],
+                }),
+            };
+            c.iter_range = over;
+        }
+        Expr::List(list) => list.elements.iter_mut().for_each(in_order),
+        Expr::Map(map) => {
+            for entry in &mut map.entries {
+                in_order_within(&mut entry.expr);
+            }
+        }
+        Expr::Struct(made) => {
+            for entry in &mut made.entries {
+                in_order_within(&mut entry.expr);
+            }
+        }
+        Expr::Select(select) => in_order(&mut select.operand),
+        Expr::Ident(_) | Expr::Unspecified | Expr::Literal(_) => {}
+    }
+}
+
+fn in_order_within(entry: &mut EntryExpr) {
+    match entry {
+        EntryExpr::StructField(field) => in_order(&mut field.value),
+        EntryExpr::MapEntry(entry) => {
+            in_order(&mut entry.key);
+            in_order(&mut entry.value);
+        }
+    }
+}
+
 /// Where a byte of the source stands; for a call, whose byte is its bracket, where its name does.
 fn place(source: &str, byte: u32, name: &str) -> String {
     let before = source.get(..byte as usize).unwrap_or(source);
@@ -365,6 +424,21 @@ mod tests {
         ] {
             assert_eq!(value(source, &answer).unwrap(), expected, "{source}");
         }
+    }
+
+    #[test]
+    fn a_map_is_gone_over_in_the_order_of_its_keys() {
+        let names: Vec<String> = (0..40).map(|n| format!("n{n:02}")).collect();
+        let all: Vec<Value> = names.iter().map(|n| json!([n, 1])).collect();
+        let map: serde_json::Map<_, _> = names.iter().map(|n| (n.clone(), json!(1))).collect();
+        let given = value(
+            "{'all': answer.map(k, [k, answer[k]]), 'some': answer.filter(k, k > 'n36')}",
+            &json!(map),
+        );
+        assert_eq!(
+            given.unwrap(),
+            json!({"all": all, "some": ["n37", "n38", "n39"]})
+        );
     }
 
     #[test]

@@ -153,7 +153,8 @@ impl Dialect {
     /// A refusal in canonical form, and whether the vendor is only busy.
     pub(super) fn refusal(&self, status: u16, body: &[u8]) -> Option<(Value, bool)> {
         let refusals = self.refusals.as_ref()?;
-        let body = serde_json::from_slice(body).ok()?;
+        // Expressions see null where the body is no JSON: the status may say enough.
+        let body = serde_json::from_slice(body).unwrap_or(Value::Null);
         Some(refusals.read(status, &body))
     }
 }

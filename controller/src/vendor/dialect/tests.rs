@@ -218,7 +218,30 @@ fn refusals_are_read_as_the_dialect_says() {
         wire::error_in(&error, &Secrets::default()).2[0].name,
         "phone"
     );
-    assert!(dialect.refusal(500, b"<html>").is_none());
+}
+
+#[test]
+fn a_refusal_without_json_is_told_by_its_status_and_errors_may_be_a_list() {
+    let dialect = dialect(json!({
+        "error": {"busy": "status == 412", "code": "string(status)", "message": "answer.why",
+            "parameters": "answer.fields"},
+    }));
+    let (error, busy) = dialect.refusal(412, b"Precondition Failed").unwrap();
+    assert!(busy);
+    assert_eq!(error["error"]["code"], "412");
+    assert!(error["error"]["message"].is_null());
+    assert!(!dialect.refusal(500, b"<html>").unwrap().1);
+    let body = br#"{"fields": [{"name": "phone", "message": "no"}, {"name": 1}, "x"]}"#;
+    let (error, _) = dialect.refusal(422, body).unwrap();
+    let errors = wire::error_in(&error, &Secrets::default()).2;
+    assert_eq!(
+        (
+            errors.len(),
+            errors[0].name.as_str(),
+            errors[0].message.as_str()
+        ),
+        (1, "phone", "no")
+    );
 }
 
 #[test]
@@ -251,6 +274,18 @@ fn what_cannot_be_meant_is_refused_where_it_stands() {
         (
             json!({"poll": {"answer": {"status": "answer.state +"}}}),
             "dialect.poll.answer.status, line",
+        ),
+        (
+            json!({"create": {"path": "/t/{id}"}}),
+            "dialect.create.path, line 1, column 1 uses id",
+        ),
+        (
+            json!({"lookup": {"query": {"v": "current.version"}}}),
+            "dialect.lookup.query.v, line 1, column 1 uses current",
+        ),
+        (
+            json!({"change": {"body": "{'op': operation}"}}),
+            "dialect.change.body, line 1, column 8 uses operation",
         ),
         (
             json!({"error": {"busy": "code == 1"}}),
