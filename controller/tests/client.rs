@@ -554,7 +554,7 @@ async fn what_a_secret_happens_to_be_part_of_is_still_compared_and_sent_back_as_
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = VendorClient::new(&Settings {
         products: vec![serde_json::from_value(product).unwrap()],
-        ..settings(&server.url, Credentials::None, false)
+        ..settings(&server.url, Credentials::None)
     })
     .unwrap();
     let order = Order {
@@ -582,7 +582,7 @@ async fn a_refusal_without_json_can_be_busy_and_says_what_it_said() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = VendorClient::new(&Settings {
         dialect: Some(serde_json::from_value(dialect).unwrap()),
-        ..settings(&server.url, Credentials::None, false)
+        ..settings(&server.url, Credentials::None)
     })
     .unwrap();
     let error = client.delete("t-1", &order()).await.unwrap_err();

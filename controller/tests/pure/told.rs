@@ -50,6 +50,7 @@ fn events(f: &Facts) -> Vec<(Reason, String)> {
         namespace: "team-a",
         name: "contoso-mail",
         output: None,
+        tier: None,
         unverified_since: None,
         before: &before,
     };
