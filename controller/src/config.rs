@@ -21,7 +21,8 @@ pub struct Args {
     #[arg(
         long = "watch-namespace",
         env = "FULFILLMENT_WATCH_NAMESPACE",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = namespace
     )]
     pub watch_namespaces: Vec<String>,
 
@@ -58,6 +59,11 @@ pub struct Args {
     /// fulfillment-installation-key in the operator's namespace.
     #[arg(long, env = "FULFILLMENT_INSTALLATION_KEY_SECRET", value_parser = secret_name)]
     pub installation_key_secret: Option<(String, String)>,
+
+    /// Make the installation key where there is none and no Subscription depends on one. With false a
+    /// missing key is waited for: for a cluster that is rebuilt, where a new one would find no tenant.
+    #[arg(long, env = "FULFILLMENT_CREATE_INSTALLATION_KEY", default_value_t = true, action = clap::ArgAction::Set)]
+    pub create_installation_key: bool,
 
     /// Where the Secrets of ClusterVendorConnections are. Default: the operator's namespace.
     #[arg(long, env = "FULFILLMENT_CLUSTER_RESOURCE_NAMESPACE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
@@ -270,6 +276,22 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| format!("{text} is no address: write :8080 or 127.0.0.1:8080"))
 }
 
+/// A DNS label, as names of namespaces are.
+fn namespace(text: &str) -> Result<String, String> {
+    let inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    let good = (1..=63).contains(&text.len())
+        && text.bytes().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-');
+    if good {
+        Ok(text.into())
+    } else {
+        Err(format!(
+            "{text:?} is no namespace: write team-a, and repeat the flag for more"
+        ))
+    }
+}
+
 fn secret_name(text: &str) -> Result<(String, String), String> {
     match text.split_once('/') {
         Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
@@ -331,6 +353,7 @@ mod tests {
         assert_eq!(args.graceful_shutdown_timeout, Duration::from_secs(30));
         assert_eq!(args.metrics_addr.port(), 8080);
         assert!(args.watch_namespaces.is_empty());
+        assert!(args.create_installation_key);
     }
 
     #[test]
@@ -405,6 +428,9 @@ mod tests {
             ),
             ("--metrics-addr=x", ":8080"),
             ("--installation-key-secret=key", "namespace/name"),
+            ("--watch-namespace=Team A", "--watch-namespace"),
+            ("--watch-namespace=", "team-a"),
+            ("--create-installation-key=no", "--create-installation-key"),
             ("--allow-vendor-network=10.0.0.0", "--allow-vendor-network"),
         ] {
             let error = Args::try_parse_from(["fulfillment-operator", arg])

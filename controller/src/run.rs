@@ -24,7 +24,7 @@ use crate::{
     link::Links,
     metrics::Metrics,
     pace::Pace,
-    startup::{self, StartError},
+    startup::{self, Missing, StartError},
 };
 
 /// Why the operator ended.
@@ -78,7 +78,7 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         Cluster::new(config.clone()).map_err(|e| RunError::Configuration(e.to_string()))?;
 
     let readiness = Arc::new(Readiness::default());
-    readiness.wait_for("installation key", "not read yet");
+    readiness.wait_for(startup::WAITED_FOR, "not read yet");
     let metrics = Arc::new(Metrics::default());
     let scopes = Arc::new(Mutex::new(Vec::new()));
     let shown = admin::Shown {
@@ -99,15 +99,20 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         .installation_key_secret
         .clone()
         .unwrap_or_else(|| (own_namespace.clone(), startup::KEY_SECRET.into()));
+    let missing = if args.create_installation_key {
+        Missing::Make(&watched)
+    } else {
+        Missing::Wait(&readiness)
+    };
     let mut stopped = stopping.clone();
     let key = tokio::select! {
-        key = startup::installation_key(&cluster, &namespace, &name, &watched) => key.map_err(|e| match e {
+        key = startup::installation_key(&cluster, &namespace, &name, missing) => key.map_err(|e| match e {
             StartError::Configuration(why) => RunError::Configuration(why),
             StartError::Kube(error) => RunError::Failed(error.to_string()),
         })?,
         _ = stopped.wait_for(|stop| *stop) => return Ok(()),
     };
-    readiness.has("installation key");
+    readiness.has(startup::WAITED_FOR);
 
     if args.callback_url.is_some() {
         let callbacks = Callbacks::new(

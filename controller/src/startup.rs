@@ -12,6 +12,7 @@ use kube::{
 };
 
 use crate::{
+    controller::Readiness,
     identity::{InstallationKey, MIN_KEY_BYTES},
     kubernetes::{Cluster, FIELD_MANAGER, KubeError},
 };
@@ -32,21 +33,47 @@ pub enum StartError {
     Kube(#[from] KubeError),
 }
 
-/// Reads the installation key, or makes it where no tenant can depend on one yet. Waits for the
-/// API server.
+/// What a readiness reason says it waits for.
+pub const WAITED_FOR: &str = "installation key";
+
+/// What is done where there is no installation key.
+#[derive(Clone, Copy, Debug)]
+pub enum Missing<'a> {
+    /// It is made, unless a Subscription that is watched may have a tenant named under the lost one.
+    Make(&'a [Option<String>]),
+    /// It is waited for: somebody restores it.
+    Wait(&'a Readiness),
+}
+
+/// Reads the installation key; `missing` says what to do where there is none. Waits for the API server.
 ///
 /// # Errors
 ///
-/// [`StartError::Configuration`] where the key is missing or unusable and tenants depend on it.
+/// [`StartError::Configuration`] where the key is unusable, or missing while tenants depend on it.
 pub async fn installation_key(
     cluster: &Cluster,
     namespace: &str,
     name: &str,
-    watched: &[Option<String>],
+    missing: Missing<'_>,
 ) -> Result<InstallationKey, StartError> {
     let mut wait = Duration::from_millis(200);
     loop {
-        match read_or_make(cluster, namespace, name, watched).await {
+        let found = match (cluster.secret(namespace, name).await, missing) {
+            (Ok(Some(found)), _) => read(&found, namespace, name),
+            (Ok(None), Missing::Make(watched)) => make(cluster, namespace, name, watched).await,
+            (Ok(None), Missing::Wait(readiness)) => {
+                let why = format!(
+                    "Secret {namespace}/{name} is missing, and --create-installation-key=false: restore it from your backup; where there never was one, start once without the flag"
+                );
+                tracing::warn!(%why, "waiting for the installation key");
+                readiness.wait_for(WAITED_FOR, &why);
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(Duration::from_secs(5));
+                continue;
+            }
+            (Err(error), _) => Err(error.into()),
+        };
+        match found {
             // Neither says anything of the key: what was read or made has only to be read again.
             Err(StartError::Kube(error @ (KubeError::Failed(_) | KubeError::Conflict))) => {
                 tracing::warn!(%error, "the installation key cannot be read yet");
@@ -63,15 +90,12 @@ pub async fn installation_key(
     }
 }
 
-async fn read_or_make(
+async fn make(
     cluster: &Cluster,
     namespace: &str,
     name: &str,
     watched: &[Option<String>],
 ) -> Result<InstallationKey, StartError> {
-    if let Some(found) = cluster.secret(namespace, name).await? {
-        return read(&found, namespace, name);
-    }
     for scope in watched {
         if let Some(tenant) = any_tenant(cluster, scope.as_deref()).await? {
             return Err(StartError::Configuration(format!(
@@ -102,7 +126,7 @@ async fn read_or_make(
         Ok(made) => {
             tracing::info!(
                 secret = format!("{namespace}/{name}"),
-                "made the installation key; back it up: without it tenants are not found again"
+                "made the installation key; back it up: without it tenants are not found again; from now on --create-installation-key=false keeps a rebuilt cluster from making another"
             );
             read(&made, namespace, name)
         }

@@ -283,6 +283,42 @@ fn a_missing_installation_key_ends_the_operator_with_what_to_do() {
 }
 
 #[test]
+fn a_rebuilt_cluster_waits_for_its_installation_key() {
+    const KEY: &str = "fulfillment-installation-key";
+    let world = World::start();
+    world.subscribe("mail", json!({}));
+    let before = world.ready("mail");
+    world.operator.stop();
+    let key = world.get("Secret", KEY);
+    world.kubectl(&["delete", "secret", KEY]);
+    // As in a new cluster no object has a finalizer or a status yet.
+    let finalizers = r#"{"metadata":{"finalizers":null}}"#;
+    let patch = ["patch", "subscription", "mail", "--type=merge", "-p"];
+    world.kubectl(&[&patch[..], &[finalizers]].concat());
+    world.kubectl(&["delete", "subscription", "mail"]);
+    world
+        .operator
+        .push_args(&["--create-installation-key=false"]);
+    world.operator.spawn();
+    world.eventually("it says what it waits for", e2e::SOON, || {
+        let said = world.operator.probe("/readyz")?;
+        let all = [KEY, "restore", "--create-installation-key=false"];
+        let named = all.iter().all(|word| said.contains(word));
+        if named { Ok(()) } else { Err(said) }
+    });
+    world.subscribe("mail", json!({}));
+    let restored = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": KEY}, "data": key["data"],
+    });
+    // A plain create: it fails where the operator has made one.
+    let made = world.kubectl_with(&["create", "-f", "-"], &restored.to_string());
+    assert!(made.status.success(), "{made:?}");
+    let mail = world.ready("mail");
+    assert_eq!(mail["status"]["externalId"], before["status"]["externalId"]);
+    assert_eq!(world.vendor.counts()["effects"]["created"], 1);
+}
+
+#[test]
 fn another_installation_key_makes_no_second_tenant() {
     const KEY: &str = "fulfillment-installation-key";
     let world = World::start();
