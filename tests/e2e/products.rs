@@ -356,7 +356,7 @@ fn what_can_be_known_at_apply_is_refused_there() {
         {"name": "colour", "value": "red"},
     ]})));
     for words in [
-        "spec.parameters: colour is no parameter of product mail-pro",
+        "spec.parameters: colour is no parameter of product mail-pro, which takes ",
         "contact_phone is required: who answers at night",
         "activation_link is given by the vendor",
         "admin_password is a secret",
@@ -396,6 +396,34 @@ fn what_can_be_known_at_apply_is_refused_there() {
         json!({"products": [stricter]}),
     ));
     inquiring(&world, "mail", &["limits.seats"]);
+    // One that fits no more can be suspended and retained all the same; of another limit it is told.
+    for also in [
+        json!({"state": "Suspended"}),
+        json!({"deletionPolicy": "Retain"}),
+    ] {
+        let patch = json!({"spec": also}).to_string();
+        world.kubectl(&[
+            "patch",
+            "subscription",
+            "mail",
+            "--type=merge",
+            "-p",
+            &patch,
+        ]);
+    }
+    let said = world.apply_err(&order(
+        json!({"parameters": [phone], "limits": {"seats": 11}}),
+    ));
+    assert!(said.contains("must be at most 10"), "{said}");
+    let delete = r#"{"spec":{"deletionPolicy":"Delete"}}"#;
+    world.kubectl(&[
+        "patch",
+        "subscription",
+        "mail",
+        "--type=merge",
+        "-p",
+        delete,
+    ]);
     world.unsubscribe("mail");
     world.gone("Subscription", "mail");
     // A connection that says nothing, or is not there yet, stops nobody.
