@@ -136,6 +136,29 @@ fn the_operator_has_exactly_the_rights_it_needs() {
 }
 
 #[test]
+fn an_operator_that_makes_no_key_has_no_right_to_make_one() {
+    for (create, verbs, flags) in [(true, vec!["get", "create"], 0), (false, vec!["get"], 1)] {
+        let objects = rendered(&["--set", &format!("installationKey.create={create}")]);
+        let role = objects.iter().find(|o| {
+            let name = o["metadata"]["name"].as_str().unwrap();
+            o["kind"] == "Role" && name.ends_with("installation-key")
+        });
+        let rules = role.unwrap()["rules"].as_array().unwrap();
+        let may: Vec<&str> = rules
+            .iter()
+            .flat_map(|rule| rule["verbs"].as_array().unwrap())
+            .map(|verb| verb.as_str().unwrap())
+            .collect();
+        assert_eq!(may, verbs);
+        let deployment = objects.iter().find(|o| o["kind"] == "Deployment").unwrap();
+        let args = deployment["spec"]["template"]["spec"]["containers"][0]["args"].clone();
+        let args = args.as_array().unwrap();
+        let flag = json!("--create-installation-key=false");
+        assert_eq!(args.iter().filter(|arg| **arg == flag).count(), flags);
+    }
+}
+
+#[test]
 fn the_lease_is_the_operators_own_and_no_other() {
     for values in [&[][..], &["--set", "watchNamespaces={team-a}"]] {
         let objects = rendered(values);
@@ -236,6 +259,41 @@ fn no_secret_is_rendered_and_the_pod_is_restricted() {
         container["securityContext"]["capabilities"]["drop"][0],
         "ALL"
     );
+}
+
+#[test]
+fn what_a_platform_asks_for_can_be_set() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    let values = format!(
+        "image.digest={digest},podSecurityContext.runAsUser=null,podDisruptionBudget.enabled=false,\
+         metrics.serviceMonitor.enabled=true,rbac.aggregate=true,\
+         topologySpreadConstraints[0].topologyKey=zone"
+    );
+    let objects = rendered(&["--set", &values]);
+    let of = |kind: &str| objects.iter().find(|o| o["kind"] == kind);
+    assert!(of("PodDisruptionBudget").is_none());
+    let pod = &of("Deployment").unwrap()["spec"]["template"]["spec"];
+    let image = pod["containers"][0]["image"].as_str().unwrap();
+    assert_eq!(image, format!("localhost/fulfillment-operator@{digest}"));
+    assert!(pod["securityContext"]["runAsUser"].is_null());
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["topologySpreadConstraints"][0]["topologyKey"], "zone");
+    // It finds the Service, by its labels and the name of its port.
+    let monitor = &of("ServiceMonitor").unwrap()["spec"];
+    let service = of("Service").unwrap();
+    for (label, value) in monitor["selector"]["matchLabels"].as_object().unwrap() {
+        assert_eq!(service["metadata"]["labels"][label], *value);
+    }
+    let port = &monitor["endpoints"][0]["port"];
+    assert_eq!(service["spec"]["ports"][0]["name"], *port);
+    for (role, verb) in [("view", "get"), ("edit", "create")] {
+        let label = format!("rbac.authorization.k8s.io/aggregate-to-{role}");
+        let found = objects
+            .iter()
+            .find(|o| o["metadata"]["labels"][&label] == "true");
+        let verbs = found.unwrap()["rules"][0]["verbs"].as_array().unwrap();
+        assert!(verbs.contains(&json!(verb)), "{role}: {verbs:?}");
+    }
 }
 
 #[test]
