@@ -5,13 +5,19 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use axum::{Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
 use fulfillment_crds::Reason;
 use tokio::net::TcpListener;
 
 use crate::{
     controller::{Readiness, Scope},
-    metrics::Metrics,
+    metrics::{CONTENT_TYPE, Metrics},
     report,
 };
 
@@ -88,7 +94,15 @@ async fn readyz(State(shown): State<Shown>) -> (StatusCode, String) {
     }
 }
 
-async fn text(State(shown): State<Shown>) -> (StatusCode, String) {
+async fn text(State(shown): State<Shown>) -> Response {
+    match shown.metrics.text(|| standing(&shown)) {
+        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// The (state, ready) of each Subscription, and how many are held for a person's answer.
+fn standing(shown: &Shown) -> (Vec<(String, String)>, usize) {
     let scopes = shown
         .scopes
         .lock()
@@ -111,9 +125,5 @@ async fn text(State(shown): State<Shown>) -> (StatusCode, String) {
                 .any(|c| c.reason == Reason::CreateOutcomeUnknown.as_str()),
         );
     }
-    shown.metrics.standing(standing.into_iter(), held);
-    match shown.metrics.text() {
-        Ok(text) => (StatusCode::OK, text),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
-    }
+    (standing, held)
 }

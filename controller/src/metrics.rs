@@ -1,7 +1,10 @@
 //! Metrics, all beginning with `fulfillment_`. Labels are bounded: none names a single object but
 //! the connection.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use http::StatusCode;
 use prometheus_client::{
@@ -49,9 +52,14 @@ pub struct Standing {
     ready: String,
 }
 
+/// What [`Metrics::text`] writes.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 /// All metrics.
 #[derive(Debug)]
 pub struct Metrics {
+    /// One scrape at a time: each counts the gauges over all Subscriptions anew.
+    scraped: Mutex<()>,
     registry: Registry,
     calls: Family<VendorCall, Counter>,
     call_seconds: Histogram,
@@ -129,6 +137,7 @@ impl Default for Metrics {
             transitions.clone(),
         );
         Self {
+            scraped: Mutex::default(),
             registry,
             calls,
             call_seconds,
@@ -224,17 +233,6 @@ impl Metrics {
         self.drift.get_or_create(&Field { field }).inc();
     }
 
-    /// The standing of all Subscriptions, as (state, ready) of each, and how many are held.
-    pub fn standing(&self, all: impl Iterator<Item = (String, String)>, held: usize) {
-        self.subscriptions.clear();
-        for (state, ready) in all {
-            self.subscriptions
-                .get_or_create(&Standing { state, ready })
-                .inc();
-        }
-        self.unknown.set(i64::try_from(held).unwrap_or(i64::MAX));
-    }
-
     /// Whether this replica acts.
     pub fn leads(&self, leads: bool) {
         self.leader.set(leads.into());
@@ -245,12 +243,26 @@ impl Metrics {
         self.transitions.set(transitions);
     }
 
-    /// All metrics as text.
+    /// All metrics as text. `standing` gives the (state, ready) of each Subscription and how many are
+    /// held; it counts only where this replica acts, as a sum over all replicas would be twice as much.
     ///
     /// # Errors
     ///
     /// Never in practice: writing into a String does not fail.
-    pub fn text(&self) -> Result<String, std::fmt::Error> {
+    pub fn text(
+        &self,
+        standing: impl FnOnce() -> (Vec<(String, String)>, usize),
+    ) -> Result<String, std::fmt::Error> {
+        let acts = self.leader.get() == 1;
+        let (all, held) = if acts { standing() } else { Default::default() };
+        let _one = self.scraped.lock().unwrap_or_else(PoisonError::into_inner);
+        self.subscriptions.clear();
+        for (state, ready) in all {
+            self.subscriptions
+                .get_or_create(&Standing { state, ready })
+                .inc();
+        }
+        self.unknown.set(i64::try_from(held).unwrap_or(i64::MAX));
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
@@ -259,7 +271,7 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
-    use super::code;
+    use super::*;
 
     #[test]
     fn a_vendor_cannot_make_as_many_series_as_there_are_numbers() {
@@ -276,5 +288,19 @@ mod tests {
         }
         let all: std::collections::BTreeSet<String> = (100..1000).map(|s| code(Some(s))).collect();
         assert!(all.len() < 80, "{all:?}");
+    }
+
+    #[test]
+    fn only_who_acts_counts_all_subscriptions() {
+        let metrics = Metrics::default();
+        let all = || (vec![("Active".into(), "True".into()); 2], 1);
+        let counted = r#"fulfillment_subscriptions{state="Active",ready="True"} 2"#;
+        for (leads, shown, held) in [(false, false, 0), (true, true, 1), (false, false, 0)] {
+            metrics.leads(leads);
+            let text = metrics.text(all).unwrap();
+            assert_eq!(text.contains(counted), shown, "{leads}: {text}");
+            let held = format!("fulfillment_create_outcome_unknown {held}\n");
+            assert!(text.contains(&held), "{leads}: {text}");
+        }
     }
 }

@@ -470,7 +470,7 @@ async fn every_call_is_counted_as_what_it_is() {
     });
     let metrics = Arc::new(Metrics::default());
     let counted = || {
-        let text = metrics.text().unwrap();
+        let text = metrics.text(Default::default).unwrap();
         let lines = text.lines().filter_map(|line| {
             let line =
                 line.strip_prefix("fulfillment_vendor_requests_total{connection=\"acme\",")?;
