@@ -246,7 +246,7 @@ async fn ready(ctx: &Context, scope: &Scope, key: &ConnectionKey) -> Result<Read
         Ok(usable) if usable.link.vanished.alarm() => Err((
             Reason::MassVanish,
             format!(
-                "most of the tenants that were read are gone at the vendor, and none is bought again until reads find them; if they are really gone, say so: kubectl annotate {} --overwrite reconcile.fluxcd.io/requestedAt=\"$(date +%s)\"",
+                "most of the tenants that were read are gone at the vendor, and none is bought again until reads find them; if they are really gone, say so: kubectl annotate {} --overwrite --field-manager=flux-client-side-apply reconcile.fluxcd.io/requestedAt=\"$(date +%s)\"",
                 key.for_kubectl()
             ),
         )),

@@ -13,6 +13,13 @@ fn is_whole(document: &Value) -> bool {
     document["apiVersion"].is_string()
 }
 
+/// Whether it is for another tool, whose definitions are not here.
+fn is_foreign(document: &Value) -> bool {
+    let version = document["apiVersion"].as_str().unwrap_or_default();
+    let (group, _) = version.split_once('/').unwrap_or_default();
+    group.contains('.') && !group.ends_with("k8s.io") && group != "fulfillment-operator.io"
+}
+
 /// The VendorConnection whose spec a page shows a part of: with the rest as it usually is.
 fn completed(world: &World, name: &str, part: &Value) -> String {
     let part = Value::Object(part.as_object().cloned().unwrap_or_else(Map::new));
@@ -34,6 +41,9 @@ fn what_the_pages_show_is_taken_by_the_api_server_and_parts_by_the_operator() {
                 let error = String::from_utf8_lossy(&output.stderr);
                 assert!(output.status.success(), "{page}, line {line}: {error}");
             };
+            if documents.iter().any(is_foreign) {
+                continue;
+            }
             if documents.iter().all(is_whole) {
                 wholes += 1;
                 strictly(&["--dry-run=server"], &yaml);

@@ -160,7 +160,7 @@ pub(super) fn held_message(f: &Facts, about: &About<'_>) -> String {
         _ => " It may or may not have had an effect.",
     };
     let command = format!(
-        "kubectl annotate fsub -n {} {} --overwrite fulfillment-operator.io/resolve-create",
+        "kubectl annotate fsub -n {} {} --overwrite --field-manager=flux-client-side-apply fulfillment-operator.io/resolve-create",
         about.namespace, about.name
     );
     let none = none_said(f, r, &command);

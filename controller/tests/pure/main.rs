@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and speaks of the cases it is about"
 )]
 
+mod argocd;
 mod guard;
 mod identity;
 mod late;

@@ -246,8 +246,9 @@ fn every_situation_reads_as_promised() {
         };
         writeln!(
             table,
-            "    observedGeneration {:?}",
-            report.status.observed_generation.unwrap()
+            "    observedGeneration {:?}, Argo CD: {}",
+            report.status.observed_generation.unwrap(),
+            crate::argocd::of(&report.status)
         )
         .unwrap();
         for c in &report.status.conditions {
