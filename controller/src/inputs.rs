@@ -60,7 +60,8 @@ pub async fn resolve(
         found.insert(parameter.name.as_str(), value);
     }
     let look = |parameter: &Parameter| found.remove(parameter.name.as_str());
-    Ok(gather(parameters, look).map_err(not_ready))
+    let remedy = |why| not_ready(format!("{why}: correct it in namespace {namespace}"));
+    Ok(gather(parameters, look).map_err(remedy))
 }
 
 /// The values of all parameters; `look` finds the value of one that is kept elsewhere.

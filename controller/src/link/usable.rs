@@ -97,12 +97,14 @@ fn find(scope: &Scope, key: &ConnectionKey) -> Result<Connection, Trouble> {
         (Some(Ok(connection)), _) => Ok(connection),
         (Some(Err(why)), _) => Err(not_ready(format!("{key} cannot be decoded: {why}"))),
         (None, Some(namespace)) => Err(not_ready(format!(
-            "{key} does not exist in namespace {namespace}"
+            "{key} does not exist in namespace {namespace}: apply it there, or correct spec.connectionRef"
         ))),
         (None, None) if scope.cluster_connections.is_none() => Err(not_ready(format!(
             "{key} cannot be used: this operator watches single namespaces (--watch-namespace) and sees no ClusterVendorConnection; use a VendorConnection in this namespace, or an operator that watches all namespaces"
         ))),
-        (None, None) => Err(not_ready(format!("{key} does not exist"))),
+        (None, None) => Err(not_ready(format!(
+            "{key} does not exist: apply it, or correct spec.connectionRef"
+        ))),
     }
 }
 
@@ -226,7 +228,7 @@ async fn make(
 /// Why a connection's Secrets cannot be used; where they are, if not where the reader would look.
 pub(super) fn wrong(key: &ConnectionKey, secrets_namespace: &str, why: &str) -> String {
     match key.namespace {
-        Some(_) => format!("{key}: {why}"),
+        Some(_) => format!("{key}: {why}; correct it in namespace {secrets_namespace}"),
         None => format!("{key}, whose Secrets are in namespace {secrets_namespace}: {why}"),
     }
 }
