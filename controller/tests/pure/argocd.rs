@@ -16,7 +16,7 @@ const KINDS: [&str; 4] = [
 fn script(kind: &str) -> String {
     let config: Value = serde_yaml::from_str(CONFIG).unwrap();
     let key = format!("resource.customizations.health.fulfillment-operator.io_{kind}");
-    config["data"][&key].as_str().expect("a script").to_owned()
+    config["data"][&key].as_str().unwrap().to_owned()
 }
 
 fn health(object: &Value) -> (String, String) {
@@ -32,7 +32,7 @@ fn health(object: &Value) -> (String, String) {
 }
 
 /// What Argo CD takes an object of generation 4 with this status for.
-pub fn of(status: &SubscriptionStatus) -> String {
+pub(crate) fn of(status: &SubscriptionStatus) -> String {
     health(&json!({"metadata": {"generation": 4}, "status": status})).0
 }
 
