@@ -74,6 +74,8 @@ pub enum Resolution {
     Adopt(String),
     /// The create of this request made none.
     None(String),
+    /// Something else, as far as it can be shown.
+    Malformed(String),
 }
 
 /// What the spec asks for.

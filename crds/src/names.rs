@@ -5,7 +5,8 @@ pub mod annotations {
     /// Reconcile now: resets the back-off and reads the vendor. The value is any token; it is
     /// echoed in `status.lastHandledReconcileAt`. Flux's name, so `flux reconcile` habits carry over.
     pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
-    /// `"true"` stops every vendor call and every write but the one that says Paused.
+    /// `"true"` stops every vendor call and every write but the one that says Paused. So does any other
+    /// value but the empty one and `"false"`.
     pub const PAUSED: &str = "fulfillment-operator.io/paused";
     /// A person's answer to `CreateOutcomeUnknown`: `adopt:<tenantId>` or
     /// `none:<status.request.id>`.

@@ -149,8 +149,20 @@ pub(super) fn finish(f: &mut Facts, status: RequestStatus, reason: &str, message
         f.ledger.inputs_hash = sent.or(f.ledger.inputs_hash.take());
     }
     f.ledger.history.insert(0, request.clone());
-    f.ledger.history.truncate(HISTORY);
     f.pass.finished.push(request.clone());
+    cut(&mut f.ledger.history);
+}
+
+/// The newest purchase stays: a delete asks it how often it was sent.
+fn cut(history: &mut Vec<Request>) {
+    let bought = |r: &Request| r.type_ == RequestType::Purchase;
+    let old = history.split_off(HISTORY.min(history.len()));
+    if !history.iter().any(bought)
+        && let Some(purchase) = old.into_iter().find(bought)
+    {
+        history.pop();
+        history.push(purchase);
+    }
 }
 
 pub(super) fn code(error: &VendorError) -> String {

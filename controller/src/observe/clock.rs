@@ -98,6 +98,10 @@ pub(super) fn clock(
     (clock, due.fresh)
 }
 
+/// By how much the clock that wrote a status may be ahead of ours; what begins later than that tells
+/// nothing of its age.
+const AHEAD: SignedDuration = SignedDuration::from_mins(5);
+
 /// Whether the vendor still remembers the key of the create under way; half of what it promises
 /// is left as a margin.
 pub(super) fn remembered(facts: &Facts) -> bool {
@@ -107,7 +111,10 @@ pub(super) fn remembered(facts: &Facts) -> bool {
         .as_ref()
         .and_then(|r| r.started_at.as_ref());
     let half = SignedDuration::try_from(facts.rules.retention / 2).unwrap_or(SignedDuration::ZERO);
-    began.is_some_and(|began| facts.clock.now.duration_since(began.0) < half)
+    began.is_some_and(|began| {
+        let age = facts.clock.now.duration_since(began.0);
+        age >= -AHEAD && age < half
+    })
 }
 
 /// Until when a deleted object's tenant is only suspended; `None` when that is over.

@@ -32,11 +32,12 @@ pub(super) fn object_facts(
     }
 }
 
-/// Whether it carries the paused annotation.
+/// Whether it carries the paused annotation. A brake fails safe: any value but the empty one and
+/// `false` counts.
 pub(crate) fn is_paused(meta: &ObjectMeta) -> bool {
     let all = meta.annotations.as_ref();
     all.and_then(|all| all.get(annotations::PAUSED))
-        .is_some_and(|value| value == "true")
+        .is_some_and(|value| !matches!(value.trim(), "" | "false"))
 }
 
 /// The token of the annotation `requestedAt`, handled or not, as far as status can echo it.
@@ -46,13 +47,20 @@ pub(crate) fn requested_at(meta: &ObjectMeta) -> Option<String> {
     (!token.is_empty()).then_some(token)
 }
 
-/// `adopt:<tenantId>` or `none:<request id>`.
+/// `adopt:<tenantId>` or `none:<request id>`; what is neither is shown to whoever wrote it.
 fn resolution(text: &str) -> Option<Resolution> {
     match text.trim().split_once(':') {
         Some(("adopt", id)) if !id.is_empty() => Some(Resolution::Adopt(id.into())),
         Some(("none", id)) if !id.is_empty() => Some(Resolution::None(id.into())),
-        Some(_) | None => None,
+        _ if text.trim().is_empty() => None,
+        Some(_) | None => Some(Resolution::Malformed(shown(text))),
     }
+}
+
+/// The beginning of a text, in one line.
+fn shown(text: &str) -> String {
+    let text = text.trim().chars().take(64);
+    text.map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// Everything whose change ends a back-off at once. Contents, not versions: our own finalizer on a
@@ -92,4 +100,36 @@ pub(crate) fn request_id() -> String {
     // Without randomness an id repeats at worst; it is no secret, and every write is guarded by uid.
     let _ = getrandom::fill(&mut bytes);
     data_encoding::BASE32_NOPAD.encode(&bytes).to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_answer_is_kept_to_be_shown() {
+        let malformed = |text: &str| Some(Resolution::Malformed(text.into()));
+        for text in ["adopt", "none", "t-1001", "adopt:"] {
+            assert_eq!(resolution(text), malformed(text));
+        }
+        assert_eq!(resolution(" "), None);
+        assert_eq!(resolution("a\nb"), malformed("a b"));
+        assert_eq!(resolution(&"x".repeat(500)), malformed(&"x".repeat(64)));
+        assert_eq!(
+            resolution("adopt:t-1"),
+            Some(Resolution::Adopt("t-1".into()))
+        );
+    }
+
+    #[test]
+    fn the_brake_fails_safe() {
+        let paused = |value: &str| {
+            is_paused(&ObjectMeta {
+                annotations: Some([(annotations::PAUSED.into(), value.into())].into()),
+                ..ObjectMeta::default()
+            })
+        };
+        assert!(["true", "True", "yes", "1"].into_iter().all(paused));
+        assert!(!["", "false", " "].into_iter().any(paused));
+    }
 }

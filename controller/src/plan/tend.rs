@@ -70,9 +70,7 @@ pub(super) fn await_vendor(f: &Facts, request: &Request) -> Step {
         return read(f);
     }
     if request.status == RequestStatus::Inquiring {
-        // Other parameters are the answer to the inquiry.
-        let answer = drift::unsent(&f.desired, &f.ledger);
-        return if answer && !f.pass.mutated && !f.clock.backing_off {
+        return if answers(f, request) && !f.pass.mutated && !f.clock.backing_off {
             Step::Change
         } else {
             Step::Rest(Rest::Inquiring)
@@ -83,6 +81,18 @@ pub(super) fn await_vendor(f: &Facts, request: &Request) -> Step {
     } else {
         Rest::Pending
     })
+}
+
+/// Whether the spec says something else by now than when it was sent: other parameters or tiers, or
+/// other limits. What limits were sent is not recorded, so those count when the spec is newer and they
+/// are not what the vendor has, or are what it asks about.
+fn answers(f: &Facts, inquiry: &Request) -> bool {
+    let limits = || {
+        let mut asked = f.ledger.parameter_errors.iter();
+        asked.any(|e| e.name.starts_with("limits."))
+            || !drift::limits(&f.desired, &f.ledger).is_empty()
+    };
+    drift::unsent(&f.desired, &f.ledger) || (inquiry.generation != f.object.generation && limits())
 }
 
 /// The purchase failed, or the tenant was found gone before.

@@ -229,7 +229,7 @@ fn verdict(f: &Facts, rest: Rest, about: &About<'_>) -> Option<Verdict> {
         Rest::Terminating => of(
             "False",
             terminating(f),
-            terminating_message(f),
+            terminating_message(f, about),
             moving,
             Approval::Absent,
         ),

@@ -75,11 +75,32 @@ pub(super) fn inquiry(f: &Facts, said: &str) -> String {
         .request
         .as_ref()
         .is_some_and(|r| !r.reason.is_empty());
-    let place = if refused { "spec" } else { "spec.parameters" };
+    let place = if refused {
+        "spec".into()
+    } else {
+        places(f).join(" and ")
+    };
     format!("{what}; edit {place} to answer")
         .chars()
         .take(4096)
         .collect()
+}
+
+/// Where what the vendor asks about stands.
+fn places(f: &Facts) -> Vec<&'static str> {
+    let place = |name: &str| match name.split_once('.') {
+        Some(("limits", _)) => "spec.limits",
+        Some(("tiers", _)) => "the TierConfiguration",
+        Some(_) | None => "spec.parameters",
+    };
+    let errors = f.ledger.parameter_errors.iter();
+    let mut places: Vec<_> = errors.map(|e| place(&e.name)).collect();
+    places.sort_unstable();
+    places.dedup();
+    if places.is_empty() {
+        places.push("spec.parameters");
+    }
+    places
 }
 
 /// What breaks the product's rules, and that nothing was sent.
@@ -150,6 +171,9 @@ pub(super) fn held_message(f: &Facts, about: &About<'_>) -> String {
         Some(crate::facts::Resolution::None(id)) if *id != r.id => {
             format!(" The annotation answers another request ({id}) and is ignored.")
         }
+        Some(crate::facts::Resolution::Malformed(text)) => format!(
+            " The annotation fulfillment-operator.io/resolve-create is \"{text}\", which is no answer: write adopt:<tenantId> or none:<request id>."
+        ),
         Some(_) | None => String::new(),
     };
     let hint = match r.reason.as_str() {
@@ -199,7 +223,25 @@ pub(super) fn terminating(f: &Facts) -> Reason {
     }
 }
 
-pub(super) fn terminating_message(f: &Facts) -> String {
+pub(super) fn terminating_message(f: &Facts, about: &About<'_>) -> String {
+    let stuck = f.clock.paced_until.is_some()
+        || f.trouble.is_some()
+        || f.pass.failure.is_some()
+        || (f.clock.grace_until.is_some() && f.ledger.tenant_id.is_some() && !plan::settling(f));
+    let why = ending(f);
+    if !stuck {
+        return why;
+    }
+    // Whatever the vendor says, the way out is seen.
+    let why: String = why.chars().take(512).collect();
+    format!(
+        "{why}; to let it go and keep the tenant: kubectl patch fsub -n {} {} --type merge -p '{{\"spec\":{{\"deletionPolicy\":\"Retain\"}}}}'",
+        about.namespace, about.name
+    )
+}
+
+/// What a delete waits for.
+fn ending(f: &Facts) -> String {
     let tenant = f.ledger.tenant_id.as_deref();
     if let Some(until) = f.clock.paced_until {
         return format!(
@@ -222,7 +264,7 @@ pub(super) fn terminating_message(f: &Facts) -> String {
     }
     if let (Some(until), Some(tenant)) = (f.clock.grace_until, tenant) {
         return format!(
-            "tenant {tenant} is suspended and is deleted after {until} (deletionGracePeriod); to take it back, set deletionPolicy: Retain on this object and apply it again"
+            "tenant {tenant} is suspended and is deleted after {until} (deletionGracePeriod); to take it back, let it go and apply it again"
         );
     }
     match tenant {

@@ -292,3 +292,22 @@ fn a_suspend_whose_answer_is_lost_is_approved_by_a_read_or_withdrawn() {
         assert_eq!(w.status.history.first(), Some(last));
     }
 }
+
+#[test]
+fn a_create_that_went_without_an_answer_is_remembered_through_many_changes() {
+    let mut w = World::new(IdentityMode::Lookup);
+    w.pass_losing_the_create();
+    // It never landed, and is sent once more.
+    w.tenants.clear();
+    w.until(Rest::InSync, 6);
+    assert!(w.status.history[0].attempts > 1);
+    for seats in 51..62 {
+        w.generation += 1;
+        w.desired.limits = limits(seats);
+        assert_eq!(w.until(Rest::InSync, 4), Rest::InSync);
+    }
+    assert_eq!(w.status.history.len(), 10);
+    w.deleting = true;
+    w.until(Rest::Gone, 6);
+    assert!(w.buried && !w.exists);
+}

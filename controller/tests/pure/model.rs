@@ -89,6 +89,8 @@ pub(crate) struct World {
     /// The most live tenants at any time.
     pub(crate) most_live: usize,
     serial: usize,
+    /// A tombstone was written.
+    pub(crate) buried: bool,
 }
 
 pub(crate) fn limits(seats: i64) -> Limits {
@@ -146,6 +148,7 @@ impl World {
             writes: 0,
             most_live: 0,
             serial: 0,
+            buried: false,
         }
     }
 
@@ -288,6 +291,7 @@ impl World {
             }
             Step::Bury => {
                 self.writes += 1;
+                self.buried = true;
                 None
             }
             Step::Release => {

@@ -4,13 +4,14 @@
 use crate::model::{Crash, Manners, World, error, limits, request};
 use fulfillment_crds::{
     DeletionPolicy, DesiredState, IdentityMode, OnMissing, RequestStatus, RequestType,
-    SubscriptionState,
+    SubscriptionState, Time,
 };
 use fulfillment_operator::{
     facts::{Facts, Intent, Read, Resolution, Trouble},
     plan::{Rest, Step, open_create, plan},
     vendor::{Effect, TenantStatus},
 };
+use k8s_openapi::jiff::Timestamp;
 
 const MODES: [IdentityMode; 4] = [
     IdentityMode::ExternalId,
@@ -579,4 +580,26 @@ fn a_failed_read_says_retry_only_where_something_is_left_to_do() {
     assert_eq!(plan(&f), Step::Rest(Rest::Unverified));
     f.desired.limits = limits(1);
     assert_eq!(plan(&f), Step::Rest(Rest::Retry));
+}
+
+#[test]
+fn an_inquiry_about_a_limit_is_answered_by_a_newer_spec_and_once() {
+    let mut w = World::new(IdentityMode::ExternalId);
+    w.until(Rest::InSync, 3);
+    let mut inquiry = request(RequestType::Change, RequestStatus::Inquiring, "");
+    inquiry.started_at = Some(Time(Timestamp::UNIX_EPOCH));
+    w.status.request = Some(inquiry);
+    w.desired.limits = limits(60);
+    w.clock.read_due = false;
+    let rest = Step::Rest(Rest::Inquiring);
+    assert_eq!(
+        plan(&w.facts()),
+        rest,
+        "what it asks about is what was sent"
+    );
+    w.generation = 2;
+    assert_eq!(plan(&w.facts()), Step::Change);
+    // Nothing that the vendor asks about was edited.
+    w.desired.limits = limits(50);
+    assert_eq!(plan(&w.facts()), rest);
 }

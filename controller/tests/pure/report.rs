@@ -173,6 +173,23 @@ fn every_situation_reads_as_promised() {
             f.object.resolution = Some(Resolution::None("r0".into()));
             f
         }),
+        ("an answer that is none", Rest::Held, {
+            let mut f = unsettled();
+            f.object.resolution = Some(Resolution::Malformed("t-1001".into()));
+            f
+        }),
+        (
+            "asked about a limit and a tier",
+            Rest::Inquiring,
+            facts(|f| {
+                f.ledger.parameter_errors = ["limits.seats", "tiers.tier1.reseller_id"]
+                    .map(|name| ParameterError {
+                        name: name.into(),
+                        message: "no".into(),
+                    })
+                    .into();
+            }),
+        ),
         (
             "conflict",
             Rest::Failed,

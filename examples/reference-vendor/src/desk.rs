@@ -172,7 +172,10 @@ impl Desk<'_, '_> {
         let mut tenant = self.find_changeable(id)?;
 
         if let Some(open) = &tenant.open {
-            if tenant.request.status == RequestStatus::Inquiring && answers_inquiry {
+            let other_limits = open.terms.with(&change).limits != open.terms.limits;
+            if tenant.request.status == RequestStatus::Inquiring
+                && (answers_inquiry || other_limits)
+            {
                 tenant.answer_inquiry(&change, self.now);
                 self.tables.keep(&tenant)?;
                 return self.accepted(&tenant, EffectKind::Changed);
