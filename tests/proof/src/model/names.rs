@@ -122,7 +122,7 @@ fn of_facts(facts: &mut Facts, f: Visit<'_>) {
 fn of_resolution(resolution: &mut Resolution, f: Visit<'_>) {
     match resolution {
         Resolution::None(id) => f(Place::Id(id)),
-        Resolution::Adopt(_) => {}
+        Resolution::Adopt(_) | Resolution::Malformed(_) => {}
     }
 }
 

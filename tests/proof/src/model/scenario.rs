@@ -27,6 +27,10 @@ pub(super) struct Scenario {
     /// The externalId is the user's choice, and somebody else's tenant may have it.
     pub(super) claimed: bool,
     pub(super) deletion: DeletionPolicy,
+    /// Whether it takes over the tenant of the name that it claims.
+    pub(super) adoption: AdoptionPolicy,
+    /// The vendor wants a tenant suspended before it is deleted.
+    pub(super) suspends_first: bool,
     /// The spec is edited up to this generation.
     pub(super) generations: i64,
     /// The user creates the object this often.
@@ -59,6 +63,8 @@ const fn plain(name: &'static str, mode: IdentityMode) -> Scenario {
         shows_dead: false,
         claimed: false,
         deletion: DeletionPolicy::Delete,
+        adoption: AdoptionPolicy::CreateOnly,
+        suspends_first: false,
         generations: 1,
         incarnations: 1,
         controllers: CONTROLLERS,
@@ -227,6 +233,12 @@ fn thorough(base: Scenario, faults: Scenario) -> Vec<Scenario> {
             left: left(0, 0, 1),
             ..base
         });
+        all.push(Scenario {
+            name: "claimed, taken over",
+            claimed: true,
+            adoption: AdoptionPolicy::AdoptOrCreate,
+            ..base
+        });
     }
     all
 }
@@ -262,6 +274,13 @@ fn alone(base: Scenario) -> Vec<Scenario> {
         },
         Scenario {
             name: "alone, calls go wrong, an edit",
+            left: left(0, 0, 1),
+            ..edited
+        },
+        Scenario {
+            name: "alone, calls go wrong, suspended before it is deleted",
+            generations: 1,
+            suspends_first: true,
             left: left(0, 0, 1),
             ..edited
         },
@@ -332,7 +351,7 @@ impl Scenario {
             external_id: NAME.into(),
             claimed: self.claimed,
             deletion: self.deletion,
-            adoption: AdoptionPolicy::CreateOnly,
+            adoption: self.adoption,
             body: (self.mode == IdentityMode::IdempotencyKey).then(|| CreateBody {
                 limits: limits(seats(generation)),
                 parameters: Vec::new(),
@@ -350,7 +369,7 @@ impl Scenario {
             on_unknown: OnUnknownOutcome::Hold,
             retention: std::time::Duration::from_secs(24 * 3600),
             settle: std::time::Duration::from_secs(220),
-            suspend_before_delete: false,
+            suspend_before_delete: self.suspends_first,
         }
     }
 }
