@@ -410,8 +410,8 @@ pub struct VendorConnectionStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub subscriptions: Option<i64>,
-    /// The vendor has answered none of the last calls: until then it is called for nobody but who has
-    /// changed something. One call is made then, and it is cleared when that is answered.
+    /// The last calls were not answered, or were refused with 401, 403 or 429: until then the vendor is
+    /// called for nobody but who has changed something. One call is made then, and it is cleared when that is answered.
     // Written as null where there is none: status is merged, and what is left out would stay.
     #[schemars(schema_with = "super::schema::time")]
     pub open_until: Option<Time>,

@@ -82,9 +82,10 @@ pub struct Call {
     #[schemars(schema_with = "super::schema::expressions")]
     pub headers: BTreeMap<String, String>,
     /// The JSON body: an expression that gives an object, or null for none. It can use subscription
-    /// (externalId, product, limits, parameters, tiers, tier, callbackUrl), id (the tenant's),
-    /// operation (the vendor's token of the request under way) and current (the tenant's body, read
-    /// right before this call because it is named).
+    /// (externalId, product, limits, parameters, tiers, tier, callbackUrl); but for create and lookup id
+    /// (the tenant's); in poll operation (the vendor's token of the request under way); in poll, change,
+    /// disable, enable and delete current (the tenant's body, read right before this call because it is
+    /// named).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8192))]
     pub body: Option<String>,
@@ -160,7 +161,7 @@ pub struct AnswerMap {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub request_reason: Option<String>,
-    /// What is wrong with single parameters, an object by name. Canonical:
+    /// What is wrong with single parameters, an object by name or a list of {name, message}. Canonical:
     /// answer.request.parameterErrors.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
@@ -181,7 +182,7 @@ pub struct ErrorMap {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub message: Option<String>,
-    /// What is wrong with single parameters, an object by name: the request is then Inquiring.
+    /// What is wrong with single parameters, an object by name or a list of {name, message}: the request is then Inquiring.
     /// Canonical: answer.error.parameters.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]

@@ -238,7 +238,7 @@ fn drift(stage: &mut Stage) -> Result<(), Stop> {
         "The operator would find it by itself, within the interval of 10 s. Not to wait, it is asked to look now:",
     );
     stage.run(&format!(
-        "kubectl annotate --overwrite fsub {NAME} reconcile.fluxcd.io/requestedAt=\"$(date +%s)\""
+        "kubectl annotate --overwrite --field-manager=flux-client-side-apply fsub {NAME} reconcile.fluxcd.io/requestedAt=\"$(date +%s)\""
     ))?;
     let repaired = stage.until(
         "the look is done: status.lastHandledReconcileAt",

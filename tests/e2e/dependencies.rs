@@ -219,15 +219,18 @@ fn an_unreachable_vendor_with_nothing_to_do_leaves_it_ready_and_the_connection_n
 fn what_the_api_server_refuses_is_said_on_the_object_with_the_remedy() {
     let world = World::start();
     let name = "no-tenants-today";
-    world.kubectl_anywhere(&["apply", "-f", "-"], &json!({
+    let applied = world.kubectl_anywhere(&["apply", "-f", "-"], &json!({
         "apiVersion": "v1", "kind": "List", "items": [{
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
             "metadata": {"name": name},
             "spec": {
-                "matchConstraints": {"resourceRules": [{
-                    "apiGroups": ["fulfillment-operator.io"], "apiVersions": ["*"],
-                    "operations": ["CREATE", "UPDATE"], "resources": ["subscriptions"],
-                }]},
+                "matchConstraints": {
+                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": world.namespace()}},
+                    "resourceRules": [{
+                        "apiGroups": ["fulfillment-operator.io"], "apiVersions": ["*"],
+                        "operations": ["CREATE", "UPDATE"], "resources": ["subscriptions"],
+                    }],
+                },
                 "validations": [{
                     "expression": "!has(object.metadata.finalizers) || !('fulfillment-operator.io/tenant' in object.metadata.finalizers)",
                     "message": name, "reason": "Forbidden",
@@ -238,6 +241,7 @@ fn what_the_api_server_refuses_is_said_on_the_object_with_the_remedy() {
             "metadata": {"name": name}, "spec": {"policyName": name, "validationActions": ["Deny"]},
         }],
     }).to_string());
+    assert!(applied.status.success(), "{applied:?}");
     let mut probe: Value =
         serde_json::from_str(&objects::subscription("probe", json!({}))).unwrap();
     probe["metadata"]["finalizers"] = json!(["fulfillment-operator.io/tenant"]);

@@ -123,7 +123,7 @@ fn a_restored_reseller_keeps_its_tenant_from_the_garbage_collector() {
 /// Gives the answer to the question that stands in the object's message, by the command in it.
 fn answer(world: &World, name: &str, said: &str, tenant: &Value) {
     let command = format!(
-        "kubectl annotate fsub -n {} {name} --overwrite fulfillment-operator.io/resolve-create=adopt:<tenantId>",
+        "kubectl annotate fsub -n {} {name} --overwrite --field-manager=flux-client-side-apply fulfillment-operator.io/resolve-create=adopt:<tenantId>",
         world.namespace()
     );
     assert!(said.contains(&command), "{said}");
