@@ -264,9 +264,8 @@ async fn call(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), KubeErr
         seen.facts.name()
     };
     let token = under_way(seen).unwrap_or_default();
-    let key = key(step, seen.facts.rules.mode);
     let send = async |operation: Operation| match operation {
-        Operation::Create => client.create_as(&key, order, deadline).await,
+        Operation::Create => client.create(order, deadline).await,
         Operation::Lookup => client.lookup(name, order).await,
         Operation::Get => client.get(&tenant, order).await,
         Operation::Poll => client.poll(&tenant, &token, order).await,
@@ -295,19 +294,6 @@ async fn call(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), KubeErr
     ledger::answered(&mut seen.facts, step, answer);
     note_gone(seen, &usable);
     Ok(())
-}
-
-/// The Idempotency-Key of a create. Where the externalId is what makes it once, each send has another: a
-/// vendor that keeps answers by key would go on refusing what was corrected.
-fn key(step: &Step, mode: IdentityMode) -> String {
-    let Step::Create(intent) = step else {
-        return String::new();
-    };
-    let name = &intent.external_id;
-    match mode {
-        IdentityMode::ExternalId => format!("{name}.{}.{}", intent.id, intent.attempt),
-        IdentityMode::IdempotencyKey | IdentityMode::Lookup | IdentityMode::None => name.clone(),
-    }
 }
 
 /// What a read says of a tenant that should be there: when most are gone, none is bought again.

@@ -84,7 +84,7 @@ pub async fn write(
             field_manager: Some(FIELD_MANAGER.into()),
             ..PostParams::default()
         };
-        cluster.bounded(api.create(&params, &secret)).await?;
+        cluster.recorded(api.create(&params, &secret)).await?;
         return Ok(Written::Stored);
     };
     if !is_ours(&found.metadata, object.metadata.uid.as_deref()) {
@@ -100,7 +100,7 @@ pub async fn write(
         ..PatchParams::default()
     };
     cluster
-        .bounded(api.patch(name, &params, &Patch::Merge(patch)))
+        .recorded(api.patch(name, &params, &Patch::Merge(patch)))
         .await?;
     Ok(Written::Stored)
 }

@@ -22,7 +22,7 @@ fn in_the_grace_period_the_tenant_is_suspended_and_then_deleted() {
         mail["status"]["state"] == "Suspended" && standing(mail, "Ready") == "False Terminating"
     });
     assert!(
-        message(&mail, "Ready").contains("deletionPolicy: Retain"),
+        message(&mail, "Ready").contains(r#"-p '{"spec":{"deletionPolicy":"Retain"}}'"#),
         "{mail}"
     );
     assert_eq!(world.vendor.tenant()["status"], "suspended");

@@ -50,6 +50,7 @@ pub const FIELD_MANAGER: &str = "fulfillment-operator";
 pub struct Cluster {
     client: Client,
     calls: Arc<Semaphore>,
+    records: Arc<Semaphore>,
     alive: Arc<leaving::Known>,
     written: Arc<Mutex<Option<Instant>>>,
 }
@@ -78,6 +79,7 @@ impl Cluster {
         Self {
             client,
             calls: Arc::new(Semaphore::new(CALLS)),
+            records: Arc::new(Semaphore::new(CALLS)),
             alive: Arc::default(),
             written: Arc::default(),
         }
@@ -88,6 +90,7 @@ impl Cluster {
     pub fn apart(&self) -> Self {
         Self {
             calls: Arc::new(Semaphore::new(CALLS)),
+            records: Arc::new(Semaphore::new(CALLS)),
             ..self.clone()
         }
     }
@@ -160,15 +163,20 @@ impl Cluster {
         &self,
         call: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, KubeError> {
-        // Never closed.
-        let _turn = self.calls.acquire().await.ok();
-        match tokio::time::timeout(CALL, call).await {
-            Ok(result) => result.map_err(KubeError::from),
-            Err(_) => Err(KubeError::Failed(format!(
-                "no answer within {} s",
-                CALL.as_secs()
-            ))),
-        }
+        in_turn(&self.calls, call).await
+    }
+
+    /// The same for what becomes of a Subscription: intents, and answers that a vendor may not repeat. They
+    /// do not wait behind thousands of reads.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cluster::bounded`].
+    pub async fn recorded<T>(
+        &self,
+        call: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, KubeError> {
+        in_turn(&self.records, call).await
     }
 
     /// A Subscription, or `None`.
@@ -205,6 +213,22 @@ impl Cluster {
         name: &str,
     ) -> Result<Option<ConfigMap>, KubeError> {
         self.get(namespace, name).await
+    }
+}
+
+/// Runs a call within its bound, once it is its turn.
+async fn in_turn<T>(
+    turns: &Semaphore,
+    call: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, KubeError> {
+    // Never closed.
+    let _turn = turns.acquire().await.ok();
+    match tokio::time::timeout(CALL, call).await {
+        Ok(result) => result.map_err(KubeError::from),
+        Err(_) => Err(KubeError::Failed(format!(
+            "no answer within {} s",
+            CALL.as_secs()
+        ))),
     }
 }
 

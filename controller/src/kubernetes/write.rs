@@ -88,7 +88,7 @@ impl Cluster {
         let patch = json_patch(patch)?;
         let api = self.api::<Guarded<Subscription>>(namespace);
         decoded(
-            self.bounded(api.patch_status(name, &params(), &patch))
+            self.recorded(api.patch_status(name, &params(), &patch))
                 .await?,
         )
     }
@@ -121,7 +121,7 @@ impl Cluster {
             .body(put.to_string().into_bytes())
             .map_err(|e| KubeError::Failed(e.to_string()))?;
         decoded(
-            self.bounded(self.client.request::<Guarded<Subscription>>(request))
+            self.recorded(self.client.request::<Guarded<Subscription>>(request))
                 .await?,
         )
     }
@@ -157,7 +157,7 @@ impl Cluster {
             return Ok(());
         }
         let patch = json!({"status": {"observedGeneration": generation, "conditions": after}});
-        self.bounded(api.patch_status(name, &params(), &Patch::Merge(patch)))
+        self.recorded(api.patch_status(name, &params(), &Patch::Merge(patch)))
             .await?;
         Ok(())
     }
@@ -171,7 +171,7 @@ impl Cluster {
         let patch = json_patch(patch)?;
         self.writing();
         let api = self.api::<Guarded<Subscription>>(namespace);
-        decoded(self.bounded(api.patch(name, &params(), &patch)).await?)
+        decoded(self.recorded(api.patch(name, &params(), &patch)).await?)
     }
 
     /// Adds or removes a finalizer of any object, by compare-and-swap; no write where there is
@@ -226,7 +226,7 @@ impl Cluster {
             json!({"op": "add", "path": "/metadata/finalizers", "value": finalizers}),
         ])?;
         let name = meta.name.as_deref().unwrap_or_default();
-        match self.bounded(api.patch(name, &params(), &patch)).await {
+        match self.recorded(api.patch(name, &params(), &patch)).await {
             Ok(_) => Ok(()),
             Err(KubeError::Gone) if !present => Ok(()),
             Err(error) => Err(error),

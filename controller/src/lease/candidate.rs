@@ -46,7 +46,13 @@ struct Trying {
     leader: String,
     /// Whether it has been ready to act: one that takes the lease before would only keep others from it.
     fit: bool,
+    /// Since when nobody takes a lease that is free.
+    free: Option<Instant>,
 }
+
+/// How long one that is not ready leaves a free lease to others. Where nobody is, it acts on what it sees:
+/// one namespace that cannot be listed is no reason to leave the others alone.
+const YIELD: Duration = Duration::from_secs(60);
 
 /// What one try to acquire came to.
 enum Try {
@@ -129,6 +135,7 @@ impl<L: Leases> Candidate<L> {
             View::Absent => None,
             View::Free(lease) => Some(*lease),
             View::Held { holder, left } => {
+                trying.free = None;
                 self.readiness.has(LEASE);
                 if trying.leader != holder {
                     tracing::info!(identity = self.me, leader = holder, "standing by");
@@ -138,7 +145,8 @@ impl<L: Leases> Candidate<L> {
                 return Ok(Try::Wait(self.pause().min(left)));
             }
         };
-        if !trying.fit {
+        let free = *trying.free.get_or_insert(began);
+        if !trying.fit && began.duration_since(free) < YIELD {
             self.readiness.has(LEASE);
             return Ok(Try::Wait(self.pause()));
         }

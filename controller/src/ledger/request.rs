@@ -153,12 +153,13 @@ pub(super) fn finish(f: &mut Facts, status: RequestStatus, reason: &str, message
     cut(&mut f.ledger.history);
 }
 
-/// The newest purchase stays: a delete asks it how often it was sent.
+/// A newest purchase that was sent more than once stays: its doubt is remembered when the tenant is deleted.
 fn cut(history: &mut Vec<Request>) {
     let bought = |r: &Request| r.type_ == RequestType::Purchase;
     let old = history.split_off(HISTORY.min(history.len()));
     if !history.iter().any(bought)
         && let Some(purchase) = old.into_iter().find(bought)
+        && purchase.attempts > 1
     {
         history.pop();
         history.push(purchase);

@@ -43,13 +43,14 @@ struct Open {
 impl Open {
     fn new(lasts: Duration) -> Self {
         // Not in step with other connections to the same vendor.
-        let lasts_now = lasts.mul_f64(0.75 + 0.25 * pace::random());
-        let wait = SignedDuration::try_from(lasts_now).unwrap_or(SignedDuration::ZERO);
+        let wait = lasts.mul_f64(0.75 + 0.25 * pace::random());
         let now = pace::now();
+        // Whole seconds, as status has them.
+        let shown = SignedDuration::from_secs(i64::try_from(wait.as_secs()).unwrap_or_default());
         Self {
             lasts,
-            until: Instant::now() + lasts_now,
-            shown: now.checked_add(wait).unwrap_or(now),
+            until: Instant::now() + wait,
+            shown: now.checked_add(shown).unwrap_or(now),
             probe: None,
         }
     }

@@ -34,6 +34,8 @@ const CONFLICT_MOST: Duration = Duration::from_secs(5);
 pub struct Memory {
     /// What a back-off rests on; when it changes, the back-off is over.
     fingerprint: String,
+    /// It has changed, and no pass has come to its end since.
+    fresh: bool,
     failures: u32,
     /// Passes in a row that the API server failed.
     stumbles: u32,
@@ -181,8 +183,8 @@ impl Pace {
         let mut all = self.lock();
         let known = all.contains_key(uid);
         let memory = all.entry(uid.to_owned()).or_default();
-        let mut fresh = memory.fingerprint != fingerprint;
-        if fresh {
+        if memory.fingerprint != fingerprint {
+            memory.fresh = true;
             fingerprint.clone_into(&mut memory.fingerprint);
             memory.not_before = None;
             if std::mem::take(&mut memory.failures) > 0 {
@@ -205,13 +207,13 @@ impl Pace {
                 memory.next_read = Some(now);
                 memory.not_before = None;
                 memory.hinted = true;
-                fresh = true;
+                memory.fresh = true;
             }
         }
         memory.sight(intent, now);
         let past = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         Due {
-            fresh,
+            fresh: memory.fresh,
             backing_off: memory.not_before.is_some_and(|at| at > now),
             read: past(memory.next_read) || past(memory.verify_at),
             settled: memory
@@ -277,7 +279,9 @@ impl Pace {
     /// A pass could not be carried through: how long until it is repeated.
     pub fn stumbled(&self, uid: &str, conflict: bool) -> Duration {
         let mut all = self.lock();
-        let memory = all.entry(uid.to_owned()).or_default();
+        // One that is gone is not remembered again.
+        let mut gone = Memory::default();
+        let memory = all.get_mut(uid).unwrap_or(&mut gone);
         if conflict {
             // The object as it is was read meanwhile, and the next pass will do, unless somebody writes
             // it as often as we do.

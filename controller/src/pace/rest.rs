@@ -107,6 +107,7 @@ impl Memory {
     /// What the pass has found out.
     fn learn(&mut self, end: &End<'_>, intervals: &Intervals, now: Instant) {
         self.sight(end.intent, now);
+        self.fresh = false;
         self.stumbles = 0;
         self.conflicts = 0;
         self.output &= !end.read;

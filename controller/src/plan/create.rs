@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     facts::{Facts, Intent, Read, Resolution},
     identity,
-    ledger::{awaiting_vendor, draft, undelivered},
+    ledger::{draft, undelivered},
 };
 
 /// There is no tenant, or a create is open: get one, once.
@@ -158,7 +158,7 @@ pub(super) fn next_external_id(f: &Facts) -> String {
             f.ledger.tenant_id.is_some()
                 || f.ledger.request.as_ref().is_some_and(|r| {
                     r.type_ == RequestType::Purchase
-                        && (r.status == RequestStatus::Failed || refused(r) || denied(f, &r.id))
+                        && (r.status == RequestStatus::Failed || denied(f, &r.id))
                 })
         }
         IdentityMode::ExternalId => dead && !unanswered(f),
@@ -169,11 +169,6 @@ pub(super) fn next_external_id(f: &Facts) -> String {
     } else {
         current.to_owned()
     }
-}
-
-/// The vendor refused this order and asks for another: it may keep that answer under the order's key.
-fn refused(r: &Request) -> bool {
-    r.status == RequestStatus::Inquiring && r.attempts > 0 && !awaiting_vendor(r)
 }
 
 /// The create whose answer nobody has recorded, if there is one.

@@ -1,14 +1,13 @@
 //! What each identity mode does about a create whose answer is lost, and about names that are
 //! taken.
 
-use crate::model::{Kept, World, limits, request};
-use fulfillment_crds::{AdoptionPolicy, IdentityMode, RequestStatus, RequestType, Time};
+use crate::model::{Kept, World, limits};
+use fulfillment_crds::{AdoptionPolicy, IdentityMode, RequestStatus};
 use fulfillment_operator::{
     facts::Resolution,
-    plan::{Rest, Step, plan},
+    plan::Rest,
     vendor::{FulfillmentStatus, TenantStatus},
 };
-use k8s_openapi::jiff::Timestamp;
 
 fn lost_answer(mode: IdentityMode) -> World {
     let mut w = World::new(mode);
@@ -214,28 +213,4 @@ fn a_create_that_is_said_to_be_under_way_is_repeated_and_asks_nobody() {
     w.clock.repeatable = true;
     assert_eq!(w.until(Rest::InSync, 3), Rest::InSync);
     assert_eq!((w.created, w.live()), (1, 1));
-}
-
-#[test]
-fn with_a_key_a_refused_order_that_is_corrected_has_another() {
-    let mut w = World::new(IdentityMode::IdempotencyKey);
-    w.finalized = true;
-    w.status.external_id = Some("k1-x".into());
-    let refused = |attempts| {
-        let mut refused = request(RequestType::Purchase, RequestStatus::Inquiring, "bad_phone");
-        refused.started_at = (attempts > 0).then_some(Time(Timestamp::UNIX_EPOCH));
-        refused.attempts = attempts;
-        Some(refused)
-    };
-    w.generation = 2;
-    for (attempts, key) in [(1, "k1-x-2"), (0, "k1-x")] {
-        w.status.request = refused(attempts);
-        let Step::Intend(intent) = plan(&w.facts()) else {
-            panic!("it is sent again");
-        };
-        assert_eq!(
-            (intent.id.as_str(), intent.external_id.as_str()),
-            ("r0", key)
-        );
-    }
 }

@@ -45,7 +45,11 @@ impl VendorClient {
         let (code, said, parameters) = match self.dialect.refusal(status, &raw.body) {
             Some((mut error, busy)) => {
                 if busy {
-                    (class, effect) = (Class::Busy, Effect::None);
+                    class = Class::Busy;
+                    // What a gateway says for a vendor that does not answer proves nothing.
+                    if status < 500 {
+                        effect = Effect::None;
+                    }
                 }
                 let message = &mut error["error"]["message"];
                 if message.is_null() {

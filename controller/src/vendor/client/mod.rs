@@ -55,21 +55,9 @@ impl VendorClient {
         }
     }
 
-    /// `POST /tenant` with the externalId as its Idempotency-Key, unless the deadline has passed: then
-    /// it is not sent.
+    /// `POST /tenant`, unless the deadline has passed: then it is not sent.
     pub async fn create(&self, order: &Order, deadline: Instant) -> Result<Answer, VendorError> {
-        self.create_as(&order.external_id, order, deadline).await
-    }
-
-    /// The same with another Idempotency-Key.
-    pub async fn create_as(
-        &self,
-        key: &str,
-        order: &Order,
-        deadline: Instant,
-    ) -> Result<Answer, VendorError> {
-        let mut ask = ask(Operation::Create, "", order);
-        ask.key = Some(key);
+        let ask = ask(Operation::Create, "", order);
         let (raw, secrets) = self.send(&ask, Some(deadline)).await?;
         if raw.status == StatusCode::CONFLICT {
             let tenant = self.tenant(&ask, &raw, &secrets);
@@ -253,7 +241,7 @@ impl VendorClient {
         }
         let mut headers = HeaderMap::new();
         let http = if ask.operation == Operation::Create {
-            if let Ok(key) = HeaderValue::from_str(ask.key.unwrap_or(&ask.order.external_id)) {
+            if let Ok(key) = HeaderValue::from_str(&ask.order.external_id) {
                 headers.insert(IDEMPOTENCY_KEY, key);
             }
             &self.creates
@@ -333,7 +321,6 @@ fn ask<'a>(operation: Operation, id: &'a str, order: &'a Order) -> Ask<'a> {
         id,
         name: &order.external_id,
         token: None,
-        key: None,
         order,
         inputs: false,
         current: None,

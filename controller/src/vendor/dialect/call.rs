@@ -55,8 +55,6 @@ pub struct Ask<'a> {
     pub name: &'a str,
     /// The vendor's token of the request under way.
     pub token: Option<&'a str>,
-    /// The Idempotency-Key of a create, where it is not the externalId.
-    pub key: Option<&'a str>,
     /// What a create or change carries.
     pub order: &'a Order,
     /// Whether a change carries parameters and tiers beside the limits.

@@ -33,7 +33,6 @@ fn ask<'a>(operation: Operation, id: &'a str, order: &'a Order) -> Ask<'a> {
         id,
         name: &order.external_id,
         token: Some("op/1"),
-        key: None,
         order,
         inputs: true,
         current: Some(json!({"version": 3})),
