@@ -295,6 +295,7 @@ async fn a_pass_that_never_comes_to_an_end_is_slowed_down() {
 #[test]
 fn conflicts_without_end_are_repeated_slowly_until_a_pass_ends() {
     let pace = Pace::default();
+    pace.rested("u", &end(Rest::InSync), &INTERVALS);
     for n in 0..40 {
         let most = CONFLICT_FIRST
             .saturating_mul(1 << n.min(16))

@@ -179,9 +179,9 @@ async fn an_inquiry_is_answered_by_parameters() {
     // There is nothing to wait for but a person.
     assert!(!read.headers.contains_key("retry-after"));
 
-    // Limits are no answer.
+    // The limits that were ordered are no answer.
     let answer = vendor
-        .send("PUT", &path, json!({"limits": {"seats": 2}}))
+        .send("PUT", &path, json!({"limits": {"seats": 50}}))
         .await;
     assert_eq!((answer.status, answer.code().as_str()), (409, "busy"));
 
@@ -199,6 +199,22 @@ async fn an_inquiry_is_answered_by_parameters() {
         stored["terms"]["parameters"],
         json!({"contact_phone": "+1"})
     );
+}
+
+#[tokio::test]
+async fn other_limits_answer_an_inquiry_too() {
+    let errors = json!({"limits.seats": "at most 20"});
+    let plan = json!({"after": "0s", "outcome": "inquire", "parameterErrors": errors});
+    let vendor = deciding(plan).await;
+    let path = vendor.create("a").await;
+    assert_eq!(
+        vendor.get(&path).await.statuses(),
+        pair("pending", "inquiring")
+    );
+    let other = json!({"limits": {"seats": 20}});
+    assert_eq!(vendor.send("PUT", &path, other).await.status, 202);
+    let read = reach(&vendor, &path, "active", "approved").await;
+    assert_eq!(read.json()["limits"]["seats"], 20);
 }
 
 #[tokio::test]
