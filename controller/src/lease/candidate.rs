@@ -52,7 +52,7 @@ struct Trying {
 
 /// How long one that is not ready leaves a free lease to others. Where nobody is, it acts on what it sees:
 /// one namespace that cannot be listed is no reason to leave the others alone.
-const YIELD: Duration = Duration::from_secs(60);
+pub(super) const YIELD: Duration = Duration::from_secs(60);
 
 /// What one try to acquire came to.
 enum Try {

@@ -7,7 +7,7 @@ use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 use super::{
     Fence, Gate, Phase, Timings,
-    candidate::Candidate,
+    candidate::{Candidate, YIELD},
     memory::{Memory, Mood},
     record::{self, Sight, View},
 };
@@ -226,7 +226,7 @@ async fn one_that_is_not_ready_leaves_the_lease_to_others() {
     let memory = Memory::default();
     let blind = Seen::start(&memory, "pod-a_1");
     blind.readiness.wait_for("caches", "not filled yet");
-    pass(SECOND * 60).await;
+    pass(YIELD - SECOND * 4).await;
     assert!(!blind.leads());
     assert_eq!(memory.holder(), None);
     assert_eq!(blind.readiness.missing(), ["caches: not filled yet"]);
@@ -234,11 +234,23 @@ async fn one_that_is_not_ready_leaves_the_lease_to_others() {
     pass(SECOND).await;
     assert!(healthy.leads());
     healthy.release.send(true).unwrap();
-    pass(SECOND * 60).await;
+    pass(YIELD - SECOND * 4).await;
     assert_eq!(memory.holder(), None);
     blind.readiness.has("caches");
     pass(SECOND * 4).await;
     assert!(blind.leads());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_nobody_takes_is_taken_by_one_that_is_not_ready() {
+    let memory = Memory::default();
+    let blind = Seen::start(&memory, "pod-a_1");
+    blind.readiness.wait_for("caches", "not filled yet");
+    pass(YIELD - SECOND * 4).await;
+    assert!(!blind.leads());
+    pass(SECOND * 8).await;
+    assert!(blind.leads());
+    assert_eq!(blind.readiness.missing(), ["caches: not filled yet"]);
 }
 
 #[tokio::test(start_paused = true)]
