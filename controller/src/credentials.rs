@@ -45,11 +45,25 @@ pub fn secret_names(spec: &VendorConnectionSpec) -> BTreeSet<&str> {
     let api_key = auth.and_then(|a| a.api_key.as_ref().map(|a| &a.secret_ref.name));
     let oauth2 = auth.and_then(|a| a.oauth2.as_ref().map(|a| &a.client_secret_ref.name));
     let certificate = certificate.map(|reference| &reference.name);
-    [bearer, basic, api_key, oauth2, certificate]
+    let callback = callback_key(spec).map(|key| &key.name);
+    [bearer, basic, api_key, oauth2, certificate, callback]
         .into_iter()
         .flatten()
         .map(String::as_str)
         .collect()
+}
+
+/// The key that callbacks are signed with, where the connection names one.
+fn callback_key(spec: &VendorConnectionSpec) -> Option<&KeyRef> {
+    spec.callback.as_ref()?.secret_ref.as_ref()
+}
+
+/// Why callbacks cannot be proved to be the vendor's, if they cannot. Calls go on without.
+pub fn callback_lacks(spec: &VendorConnectionSpec, secrets: &Secrets) -> Option<String> {
+    let key = callback_key(spec)?;
+    let secret = secrets.get(&key.name).and_then(Option::as_ref);
+    let why = secret_key(secret, key).err()?;
+    Some(format!("no callback is taken: {why}"))
 }
 
 /// What a connection says to call its vendor with.

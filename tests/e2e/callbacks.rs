@@ -2,7 +2,7 @@
 
 use e2e::{
     Builder, SOON, World, http,
-    objects::{secret, standing},
+    objects::{message, secret, standing},
     ports::free_port,
     vendor::operations,
 };
@@ -235,4 +235,44 @@ fn who_calls_back_is_asked_less_often_until_a_callback_stays_away() {
     world.ready("lost");
     let (_, often) = asked(&world, "third", 4);
     assert!(often < four, "{often:?}");
+}
+
+#[test]
+fn a_callback_secret_that_is_missing_is_said_waited_for_and_held() {
+    let (world, _) = world("standard-webhooks", KEY, Some(KEY));
+    world.kubectl(&["delete", "secret", "acme-callback"]);
+    let acme = world.until("it is missed", "VendorConnection", "acme", |acme| {
+        standing(acme, "Ready") == "False DependencyNotReady"
+    });
+    let said = message(&acme, "Ready");
+    assert!(said.contains("Secret acme-callback"), "{said}");
+    world.subscribe("mail", json!({}));
+    let mail = world.stands("mail", "Ready", "False DependencyNotReady");
+    assert_eq!(message(&mail, "Ready"), said);
+    assert_eq!(world.vendor.calls().len(), 0);
+
+    world.apply(&secret("acme-callback", &[("key", KEY)]));
+    let mail = has_it(&world, "mail");
+    let held = world.get("Secret", "acme-callback");
+    let finalizers = held["metadata"]["finalizers"].to_string();
+    assert!(finalizers.contains("fulfillment-operator.io/in-use"));
+
+    // Without it what exists is looked after all the same.
+    let gone = r#"[{"op": "remove", "path": "/data/key"}]"#;
+    world.kubectl(&[
+        "patch",
+        "secret",
+        "acme-callback",
+        "--type=json",
+        "-p",
+        gone,
+    ]);
+    world.until("it is missed again", "VendorConnection", "acme", |acme| {
+        standing(acme, "Ready") == "False DependencyNotReady"
+    });
+    world
+        .vendor
+        .approve(mail["status"]["tenantId"].as_str().unwrap_or_default());
+    world.request("mail", "now");
+    world.ready("mail");
 }

@@ -80,7 +80,12 @@ fn understand(text: &str, args: &CheckArgs) -> Result<Input, String> {
             ));
         }
     };
-    for name in secret_names(&spec) {
+    // Nobody calls back here.
+    let called = VendorConnectionSpec {
+        callback: None,
+        ..spec.clone()
+    };
+    for name in secret_names(&called) {
         if !documents.secrets.contains_key(name) {
             return Err(format!(
                 "{connection}: Secret {name} does not exist: add it to the file, a document of kind Secret with stringData"

@@ -141,13 +141,6 @@ async fn prepare(
         let unknown = || not_ready(format!("{key} is not known yet"));
         return Ok(Err(known.trouble.unwrap_or_else(unknown)));
     };
-    let stale = known.trouble.map(|trouble| Trouble {
-        message: format!(
-            "{}; what exists is looked after with the credentials before, and nothing new is created",
-            trouble.message
-        ),
-        ..trouble
-    });
     Ok(Ok(Usable {
         budget: link.budget(&connection.spec().budget),
         fingerprint: format!("{}/{}", made.of, made.credentials),
@@ -155,18 +148,18 @@ async fn prepare(
         connection,
         secrets_namespace,
         link,
-        stale,
+        stale: known.trouble,
     }))
 }
 
 impl Link {
     /// Takes what was made of the Secrets in this version, or keeps what was made before of the
     /// very same connection: then only the Secrets can have become unfit.
-    fn learn(&self, version: String, made: Result<Made, Unfit>) -> Known {
+    fn learn(&self, version: String, made: Result<(Made, Option<Trouble>), Unfit>) -> Known {
         let mut known = lock(&self.known);
         let before = known.made.take();
         *known = match made {
-            Ok(made) => {
+            Ok((made, trouble)) => {
                 // The same credentials in another version of the Secret (our own finalizer changes
                 // it), or made by two passes at once: one client, as it has the connections, and
                 // the token.
@@ -179,14 +172,23 @@ impl Link {
                 Known {
                     version,
                     made: Some(kept.unwrap_or(made)),
-                    trouble: None,
+                    trouble,
                 }
             }
-            Err(Unfit { of, trouble }) => Known {
-                version,
-                made: before.filter(|before| before.of == of),
-                trouble: Some(trouble),
-            },
+            Err(Unfit { of, trouble }) => {
+                let made = before.filter(|before| before.of == of);
+                let kept = "; what exists is looked after with the credentials before, and nothing new is created";
+                let kept = if made.is_some() { kept } else { "" };
+                let trouble = Trouble {
+                    message: format!("{}{kept}", trouble.message),
+                    ..trouble
+                };
+                Known {
+                    version,
+                    made,
+                    trouble: Some(trouble),
+                }
+            }
         };
         known.clone()
     }
@@ -203,7 +205,7 @@ async fn make(
     secrets_namespace: &str,
     connection: &Connection,
     of: String,
-) -> Result<Result<Made, Unfit>, KubeError> {
+) -> Result<Result<(Made, Option<Trouble>), Unfit>, KubeError> {
     let spec = connection.spec();
     let mut secrets = Secrets::new();
     for secret in secret_names(spec) {
@@ -212,15 +214,25 @@ async fn make(
     }
     let made = credentials::keys(spec, &secrets, &ctx.settings.addresses)
         .and_then(|keys| client(ctx, connection, keys));
+    let trouble = |why: &str| not_ready(wrong(&connection.key(), secrets_namespace, why));
     Ok(match made {
-        Ok((client, credentials)) => Ok(Made {
-            client,
-            of,
-            credentials,
-        }),
+        Ok((client, credentials)) => {
+            let lacks = credentials::callback_lacks(spec, &secrets);
+            let lacks = lacks.map(|why| {
+                trouble(&format!(
+                    "{why}; what exists is looked after, and nothing new is created"
+                ))
+            });
+            let made = Made {
+                client,
+                of,
+                credentials,
+            };
+            Ok((made, lacks))
+        }
         Err(why) => Err(Unfit {
             of,
-            trouble: not_ready(wrong(&connection.key(), secrets_namespace, &why)),
+            trouble: trouble(&why),
         }),
     })
 }
