@@ -231,7 +231,8 @@ async fn one_that_is_not_ready_leaves_the_lease_to_others() {
     assert_eq!(memory.holder(), None);
     assert_eq!(blind.readiness.missing(), ["caches: not filled yet"]);
     let healthy = Seen::start(&memory, "pod-b_2");
-    pass(SECOND).await;
+    // Long enough for the other to see it.
+    pass(SECOND * 8).await;
     assert!(healthy.leads());
     healthy.release.send(true).unwrap();
     pass(YIELD - SECOND * 4).await;

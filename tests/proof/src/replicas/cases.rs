@@ -194,7 +194,9 @@ fn paused(mode: IdentityMode, rounds: usize) -> Times {
         let last = fleet.world.vendor.sequence();
         fleet.replicas[leader].resume();
         assert_eq!(fleet.replicas[leader].wait().code(), Some(1));
-        let late = fleet.world.vendor.calls_since(last);
+        let mut late = fleet.world.vendor.calls_since(last);
+        // The one that leads now may read for drift at any moment.
+        late.retain(|call| call.0["method"] != "GET");
         assert!(late.is_empty(), "it acted when it went on: {late:#?}");
         fleet.replicas[leader].start();
         fleet.converges();
