@@ -27,8 +27,6 @@ pub(super) struct Scenario {
     /// The externalId is the user's choice, and somebody else's tenant may have it.
     pub(super) claimed: bool,
     pub(super) deletion: DeletionPolicy,
-    /// Whether it takes over the tenant of the name that it claims.
-    pub(super) adoption: AdoptionPolicy,
     /// The vendor wants a tenant suspended before it is deleted.
     pub(super) suspends_first: bool,
     /// The spec is edited up to this generation.
@@ -63,7 +61,6 @@ const fn plain(name: &'static str, mode: IdentityMode) -> Scenario {
         shows_dead: false,
         claimed: false,
         deletion: DeletionPolicy::Delete,
-        adoption: AdoptionPolicy::CreateOnly,
         suspends_first: false,
         generations: 1,
         incarnations: 1,
@@ -233,12 +230,6 @@ fn thorough(base: Scenario, faults: Scenario) -> Vec<Scenario> {
             left: left(0, 0, 1),
             ..base
         });
-        all.push(Scenario {
-            name: "claimed, taken over",
-            claimed: true,
-            adoption: AdoptionPolicy::AdoptOrCreate,
-            ..base
-        });
     }
     all
 }
@@ -351,7 +342,7 @@ impl Scenario {
             external_id: NAME.into(),
             claimed: self.claimed,
             deletion: self.deletion,
-            adoption: self.adoption,
+            adoption: AdoptionPolicy::CreateOnly,
             body: (self.mode == IdentityMode::IdempotencyKey).then(|| CreateBody {
                 limits: limits(seats(generation)),
                 parameters: Vec::new(),
