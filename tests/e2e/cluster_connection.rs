@@ -187,14 +187,7 @@ fn who_is_not_allowed_is_refused_without_a_call_until_the_list_says_so() {
     });
     assert_eq!(operations(&world.vendor.calls()), [""; 0]);
     let finalizers = r#"{"metadata":{"finalizers":null}}"#;
-    world.kubectl(&[
-        "patch",
-        "subscription",
-        "forged",
-        "--type=merge",
-        "-p",
-        finalizers,
-    ]);
+    world.patch("forged", finalizers);
     world.unsubscribe("forged");
 
     allow(&world, &["elsewhere", here]);

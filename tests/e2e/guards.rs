@@ -28,7 +28,7 @@ fn in_the_grace_period_the_tenant_is_suspended_and_then_deleted() {
     assert_eq!(world.vendor.tenant()["status"], "suspended");
     // Whoever does not want to wait says so.
     let now = r#"{"spec":{"deletionGracePeriod":"0s"}}"#;
-    world.kubectl(&["patch", "subscription", "mail", "--type=merge", "-p", now]);
+    world.patch("mail", now);
     world.gone("Subscription", "mail");
     assert_eq!(world.vendor.count("live"), 0);
     assert_eq!(
@@ -61,14 +61,7 @@ fn in_the_grace_period_a_subscription_can_be_taken_back() {
             mail["status"]["state"] == "Suspended"
         });
         let retain = r#"{"spec":{"deletionPolicy":"Retain"}}"#;
-        world.kubectl(&[
-            "patch",
-            "subscription",
-            "mail",
-            "--type=merge",
-            "-p",
-            retain,
-        ]);
+        world.patch("mail", retain);
         world.gone("Subscription", "mail");
         world.subscribe("mail", spec);
         // A vendor that repeats its first answer says how the tenant was then.
@@ -147,14 +140,7 @@ fn a_definition_that_is_deleted_deletes_no_tenant() {
     );
     assert_eq!(world.vendor.count("live"), 1);
     let retain = r#"{"spec":{"deletionPolicy":"Retain"}}"#;
-    world.kubectl(&[
-        "patch",
-        "subscription",
-        "mail",
-        "--type=merge",
-        "-p",
-        retain,
-    ]);
+    world.patch("mail", retain);
     world.kubectl(&[
         "wait",
         "--for=delete",
@@ -306,6 +292,6 @@ fn what_is_not_gone_yet_keeps_its_tombstone() {
     }
     assert_eq!(stones(&world), 1);
     let free = r#"{"metadata":{"finalizers":null}}"#;
-    world.kubectl(&["patch", "subscription", "held", "--type=merge", "-p", free]);
+    world.patch("held", free);
     world.gone("Subscription", "held");
 }

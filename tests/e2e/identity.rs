@@ -58,7 +58,7 @@ fn the_same_yaml_in_a_rebuilt_cluster_finds_the_same_tenant() {
     world.operator.stop();
     // All that is left of the cluster is the YAML and the installation key.
     let none = r#"{"metadata":{"finalizers":null}}"#;
-    world.kubectl(&["patch", "subscription", "mail", "--type=merge", "-p", none]);
+    world.patch("mail", none);
     world.unsubscribe("mail");
     world.subscribe("mail", json!({}));
     world.operator.start();

@@ -58,7 +58,7 @@ fn a_key_that_made_something_else_is_held_and_not_replaced() {
 fn rebuild(world: &World) {
     world.operator.stop();
     let none = r#"{"metadata":{"finalizers":null}}"#;
-    world.kubectl(&["patch", "subscription", "mail", "--type=merge", "-p", none]);
+    world.patch("mail", none);
     world.kubectl(&["delete", "subscription", "mail", "--timeout=60s"]);
     world.operator.start();
 }

@@ -402,28 +402,14 @@ fn what_can_be_known_at_apply_is_refused_there() {
         json!({"deletionPolicy": "Retain"}),
     ] {
         let patch = json!({"spec": also}).to_string();
-        world.kubectl(&[
-            "patch",
-            "subscription",
-            "mail",
-            "--type=merge",
-            "-p",
-            &patch,
-        ]);
+        world.patch("mail", &patch);
     }
     let said = world.apply_err(&order(
         json!({"parameters": [phone], "limits": {"seats": 11}}),
     ));
     assert!(said.contains("must be at most 10"), "{said}");
     let delete = r#"{"spec":{"deletionPolicy":"Delete"}}"#;
-    world.kubectl(&[
-        "patch",
-        "subscription",
-        "mail",
-        "--type=merge",
-        "-p",
-        delete,
-    ]);
+    world.patch("mail", delete);
     world.unsubscribe("mail");
     world.gone("Subscription", "mail");
     // A connection that says nothing, or is not there yet, stops nobody.

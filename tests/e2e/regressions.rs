@@ -189,7 +189,7 @@ fn velero_1687_a_restore_without_status_finds_its_tenant() {
         let before = world.ready("mail");
         world.operator.stop();
         let none = r#"{"metadata":{"finalizers":null}}"#;
-        world.kubectl(&["patch", "subscription", "mail", "--type=merge", "-p", none]);
+        world.patch("mail", none);
         world.kubectl(&["delete", "subscription", "mail", "--timeout=60s"]);
         world.apply(&objects::subscription("mail", json!({})));
         world.operator.start();

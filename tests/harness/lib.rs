@@ -55,12 +55,14 @@ pub mod objects;
 mod operator;
 pub mod orders;
 pub mod ports;
+mod seeded;
 pub mod vendor;
 mod world;
 
 pub use control_plane::{Assets, ControlPlane};
 pub use operator::Operator;
 pub use ports::free_port;
+pub use seeded::Seeded;
 pub use vendor::Vendor;
 pub use world::{Builder, SOON, World};
 

@@ -390,6 +390,11 @@ impl World {
         self.kubectl(&["annotate", "--overwrite", "subscription", name, annotation]);
     }
 
+    /// Merges a patch into a Subscription.
+    pub fn patch(&self, name: &str, patch: &str) {
+        self.kubectl(&["patch", "subscription", name, "--type=merge", "-p", patch]);
+    }
+
     /// Pauses an object, and waits until it says so.
     pub fn pause(&self, kind: &str, name: &str) {
         let paused = "fulfillment-operator.io/paused=true";

@@ -8,11 +8,11 @@ mod walk;
 
 use crate::callbacks;
 use e2e::{
-    SOON, World,
+    SOON, Seeded, World,
     objects::{message, standing},
 };
 use serde_json::json;
-use walk::{HELD, Moment, Seeded, walk};
+use walk::{HELD, Moment, walk};
 
 /// A world whose vendor decides at once, or a little later.
 fn world(is_later: bool) -> World {

@@ -1,11 +1,11 @@
 //! A walk: the steps of a life one after the other, and the operator killed in each of them.
 
 use e2e::{
-    SOON, World,
+    SOON, Seeded, World,
     objects::{merge, message, standing},
 };
 use serde_json::{Value, json};
-use std::{fmt::Debug, thread, time::Duration};
+use std::fmt::Debug;
 
 /// How long the vendor holds a call in which the operator is to be killed.
 pub(super) const HELD: &str = "700ms";
@@ -55,25 +55,6 @@ pub(super) trait Step: Copy + Debug {
 
     /// How many tenants the vendor has made by its end, in a walk of its own.
     fn bought(self) -> u64;
-}
-
-/// Numbers that look random and are the same each time (splitmix64).
-pub(super) struct Seeded(pub(super) u64);
-
-impl Seeded {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-
-    /// Lets a while pass, at most that many milliseconds: it is the moment that is tried, and
-    /// nothing is waited for.
-    fn pass(&mut self, within: u64) {
-        thread::sleep(Duration::from_millis(self.below(within)));
-    }
 }
 
 /// Walks through a life, the world's `number`th, with a kill in each step.

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use e2e::Seeded;
 use fulfillment_crds::IdentityMode;
 
 use super::{
@@ -104,24 +105,6 @@ impl Case {
             Self::CutOff => cut_off(mode, times),
             Self::RolledOut => rolled_out(mode, times),
         }
-    }
-}
-
-/// Numbers that look random and are the same each time (splitmix64).
-struct Seeded(u64);
-
-impl Seeded {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-
-    /// Lets a while pass: it is the moment that is tried, and nothing is waited for.
-    fn pass(&mut self, milliseconds: u64) {
-        thread::sleep(Duration::from_millis(self.below(milliseconds)));
     }
 }
 
