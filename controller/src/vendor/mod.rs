@@ -8,6 +8,7 @@ pub mod deletes;
 pub mod dialect;
 pub mod error;
 pub mod guard;
+mod last_look;
 pub mod oauth;
 pub mod record;
 pub mod text;

@@ -266,7 +266,7 @@ impl Tokens {
         let who = format!("the token endpoint {}", self.name);
         // Its life began before we heard of it.
         let fetched = Instant::now();
-        let raw = exchange(request, (OPERATION, &self.meter), &who, &secrets).await;
+        let raw = exchange(request, None, (OPERATION, &self.meter), &who, &secrets).await;
         let raw = raw.map_err(nothing_happened)?;
         let answer = serde_json::from_slice(&raw.body).unwrap_or_default();
         given(&answer, fetched)

@@ -15,6 +15,7 @@ use crate::metrics::Meter;
 use super::{
     Class, Effect, VendorError,
     error::classify,
+    last_look::{LastLook, stopped},
     text::{SHOWN, Secrets},
 };
 
@@ -30,15 +31,19 @@ pub(super) struct Raw {
     pub(super) body: Vec<u8>,
 }
 
-/// Makes one call and counts it. `who` answers, as messages name it.
+/// Makes one call and counts it, if it may go. `who` answers, as messages name it.
 pub(super) async fn exchange(
     request: reqwest::RequestBuilder,
+    look: Option<LastLook>,
     (operation, meter): (&'static str, &Meter),
     who: &str,
     secrets: &Secrets,
 ) -> Result<Raw, VendorError> {
+    if let Some(look) = &look {
+        look.may_go().map_err(|why| local(&why.to_string()))?;
+    }
     let began = Instant::now();
-    let answer = match request.send().await {
+    let answer = match send(request, look).await {
         Ok(response) => receive(response, who, secrets).await,
         Err(error) => Err(transport(&error, who, secrets)),
     };
@@ -48,6 +53,18 @@ pub(super) async fn exchange(
     };
     meter.called(operation, status, began.elapsed());
     answer
+}
+
+async fn send(
+    request: reqwest::RequestBuilder,
+    look: Option<LastLook>,
+) -> reqwest::Result<reqwest::Response> {
+    let (client, request) = request.build_split();
+    let mut request = request?;
+    if let Some(look) = look {
+        look.over(&mut request);
+    }
+    client.execute(request).await
 }
 
 /// Reads an answer's body, up to a limit.
@@ -130,6 +147,9 @@ fn transport(error: &reqwest::Error, who: &str, secrets: &Secrets) -> VendorErro
             message: secrets.clean(&what, SHOWN),
             ..local("")
         };
+    }
+    if let Some(why) = stopped(error) {
+        return local(&why.to_string());
     }
     let what = if error.is_connect() {
         format!("{who} cannot be reached")

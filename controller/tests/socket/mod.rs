@@ -1,9 +1,9 @@
 //! A request as it comes off a socket, for servers that are nothing but that.
 
-use tokio::{io::AsyncReadExt, net::TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// The next request, head and body; `None` where the client has gone.
-pub(crate) async fn read_request(socket: &mut TcpStream) -> Option<String> {
+pub(crate) async fn read_request(socket: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut bytes = Vec::new();
     loop {
         let mut chunk = [0u8; 4096];

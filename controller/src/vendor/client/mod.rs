@@ -17,6 +17,7 @@ use super::{
     Answer, Class, Effect, FulfillmentStatus, Operation, Order, Said, VendorError,
     auth::{Auth, Shown},
     dialect::{Ask, Dialect},
+    last_look::LastLook,
     record::Record,
     text::Secrets,
     transfer::{Raw, exchange, garbage, local, retry_after},
@@ -293,19 +294,13 @@ impl VendorClient {
         if let Some((name, value)) = &shown.header {
             request = request.header(name, value);
         }
-        // After the token: it may have taken a while.
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Err(local("the create was not sent in time; it is tried again"));
-        }
-        // The last look before the socket: a process that was stopped on the way here sends nothing
-        // after another one took over.
-        if !self.fence.holds() {
-            return Err(local(
-                "this replica does not lead any more: nothing was sent",
-            ));
-        }
         let counted = (operation.as_str(), &self.meter);
-        let raw = exchange(request, counted, VENDOR, secrets).await?;
+        // After the token: it may have taken a while.
+        let look = LastLook {
+            fence: self.fence.clone(),
+            deadline,
+        };
+        let raw = exchange(request, Some(look), counted, VENDOR, secrets).await?;
         shown.answered(raw.status);
         if let Some(record) = &self.record {
             record.keep(operation, &raw, secrets);
