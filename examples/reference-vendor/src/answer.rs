@@ -3,7 +3,7 @@
 use crate::{
     call::Operation,
     store::StoreError,
-    tenant::{Object, RequestStatus, Tenant, TenantStatus},
+    tenant::{RequestStatus, Tenant, TenantStatus},
 };
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use http::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// What is answered to a call.
 #[derive(Clone, Debug)]
@@ -77,6 +78,8 @@ pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     pub(crate) code: &'static str,
     pub(crate) message: String,
+    /// What is wrong with single parameters.
+    pub(crate) parameters: BTreeMap<String, String>,
     header: Option<(HeaderName, &'static str)>,
 }
 
@@ -86,6 +89,7 @@ impl Refusal {
             status,
             code,
             message: message.into(),
+            parameters: BTreeMap::new(),
             header: None,
         }
     }
@@ -120,6 +124,11 @@ impl Refusal {
         }
     }
 
+    /// The same about these parameters.
+    pub(crate) fn naming(self, parameters: BTreeMap<String, String>) -> Self {
+        Self { parameters, ..self }
+    }
+
     /// The answer that says no with this body.
     pub(crate) fn saying(self, body: Option<&Value>) -> Answer {
         let answer = Answer {
@@ -137,9 +146,8 @@ impl From<Refusal> for Answer {
     fn from(refusal: Refusal) -> Self {
         // Where a parameter is wrong its name and a message stand in `parameters`. This vendor
         // takes any parameter, so that it has nothing to say there; its inquiries do.
-        let parameters = Object::new();
         let (code, message) = (refusal.code, &refusal.message);
-        let error = json!({"code": code, "message": message, "parameters": parameters});
+        let error = json!({"code": code, "message": message, "parameters": refusal.parameters});
         let body = json!({ "error": error });
         refusal.saying(Some(&body))
     }

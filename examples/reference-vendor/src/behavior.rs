@@ -3,7 +3,8 @@
 //! A behaviour can be read and changed while the vendor runs (`/_vendor/behavior`). What is
 //! already under way keeps the plan it began with, because that plan is stored with the tenant.
 
-use crate::{Wait, tenant::Mutation};
+use crate::{Wait, answer::Refusal, tenant::Mutation};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::{collections::BTreeMap, time::Duration};
@@ -123,7 +124,7 @@ impl Operations {
     }
 }
 
-/// Whether an operation is done when it is answered: `"sync"` or `{"async": {…}}`.
+/// Whether an operation is done when it is answered: `"sync"`, `{"async": {…}}` or `{"refuse": {…}}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Mode {
@@ -132,6 +133,25 @@ pub enum Mode {
     Sync,
     /// Answered as pending and decided later.
     Async(Plan),
+    /// Not done: 422, whatever is sent.
+    Refuse(Refuse),
+}
+
+/// What a refusal says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Refuse {
+    /// Why.
+    pub reason: String,
+    /// What is wrong with single parameters: parameter to message.
+    pub parameter_errors: BTreeMap<String, String>,
+}
+
+impl Refuse {
+    pub(crate) fn refusal(&self) -> Refusal {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Refusal::new(status, "refused", self.reason.clone()).naming(self.parameter_errors.clone())
+    }
 }
 
 /// How a request that is not decided at once goes on.

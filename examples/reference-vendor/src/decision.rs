@@ -4,7 +4,7 @@
 //! and whoever reads the tenant after that moment finds it decided. So a restart forgets nothing.
 
 use crate::{
-    behavior::{After, Mode, Outcome, Plan},
+    behavior::{After, Outcome, Plan},
     tenant::{Mutation, Open, Request, RequestStatus, Tenant, TenantStatus, Terms},
 };
 use jiff::Timestamp;
@@ -33,13 +33,19 @@ pub(crate) enum Decided {
 
 impl Tenant {
     /// Begins a request, and ends it at once where the vendor works synchronously.
-    pub(crate) fn submit(&mut self, mutation: Mutation, terms: Terms, mode: &Mode, now: Timestamp) {
-        match mode {
-            Mode::Sync => {
+    pub(crate) fn submit(
+        &mut self,
+        mutation: Mutation,
+        terms: Terms,
+        plan: Option<&Plan>,
+        now: Timestamp,
+    ) {
+        match plan {
+            None => {
                 self.open = None;
                 self.approve(mutation, terms);
             }
-            Mode::Async(plan) => {
+            Some(plan) => {
                 let due = due(plan, now);
                 self.open = Some(Open {
                     mutation,

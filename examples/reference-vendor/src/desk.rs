@@ -297,12 +297,16 @@ impl Desk<'_, '_> {
             Mutation::Enable => (EffectKind::Enabled, StatusCode::NO_CONTENT),
             Mutation::Delete => (EffectKind::Deleted, StatusCode::NO_CONTENT),
         };
-        let mode = self.behavior.operations.mode(mutation);
-        tenant.submit(mutation, terms, mode, self.now);
+        let plan = match self.behavior.operations.mode(mutation) {
+            Mode::Sync => None,
+            Mode::Async(plan) => Some(plan),
+            Mode::Refuse(refuse) => return Err(refuse.refusal().into()),
+        };
+        tenant.submit(mutation, terms, plan, self.now);
         self.tables.keep(tenant)?;
-        match mode {
-            Mode::Sync => self.answer(tenant, done, effect),
-            Mode::Async(_) => self.accepted(tenant, effect),
+        match plan {
+            None => self.answer(tenant, done, effect),
+            Some(_) => self.accepted(tenant, effect),
         }
     }
 

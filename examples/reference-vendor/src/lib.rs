@@ -42,7 +42,9 @@ mod tenant;
 mod vendor;
 mod wait;
 
-pub use behavior::{AcceptedStatus, After, Behavior, Mode, Operations, Outcome, Plan, WhileBusy};
+pub use behavior::{
+    AcceptedStatus, After, Behavior, Mode, Operations, Outcome, Plan, Refuse, WhileBusy,
+};
 pub use callbacks::{CallbackProof, Callbacks};
 pub use config::{Auth, Config, Identity, Tls};
 pub use defects::Defect;

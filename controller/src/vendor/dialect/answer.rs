@@ -142,7 +142,8 @@ impl Reader {
             Err(Fails::Wrong(why)) => return Err(why),
         };
         let fits = match field {
-            "limits" | "parameters" | "parameterErrors" => value.is_object(),
+            "limits" | "parameters" => value.is_object(),
+            "parameterErrors" => value.is_object() || value.is_array(),
             "sensitive" => value.is_array(),
             _ => text(&value).is_some(),
         };

@@ -192,6 +192,30 @@ fn answers_are_read_as_the_dialect_says() {
 }
 
 #[test]
+fn an_inquiry_may_be_a_word_and_a_list() {
+    let dialect = dialect(json!({
+        "answer": {
+            "requestStatus": "answer.state",
+            "parameterErrors": "answer.params.map(p, {'name': p.id, 'message': p.value_error})",
+        },
+        "requestWords": {"input required": "inquiring"},
+    }));
+    let read = |body: &str| {
+        let mapped = dialect.tenant(Operation::Get, "p", body.as_bytes());
+        mapped
+            .unwrap()
+            .and_then(|value| wire::mapped_tenant(value, &Secrets::default()))
+    };
+    let body = r#"{"state": "input required", "params": [{"id": "phone", "value_error": "no"}]}"#;
+    let request = read(body).unwrap().request.unwrap();
+    assert_eq!(request.status, crate::vendor::FulfillmentStatus::Inquiring);
+    let errors = request.parameter_errors;
+    assert_eq!((errors.len(), errors[0].name.as_str()), (1, "phone"));
+    // Where none are wrong there may be none.
+    assert!(read(r#"{"state": "ready"}"#).is_ok());
+}
+
+#[test]
 fn refusals_are_read_as_the_dialect_says() {
     let dialect = dialect(json!({
         "error": {

@@ -83,6 +83,11 @@ impl Wire for Bare {
     }
 
     fn refuse(&self, refusal: Refusal) -> Answer {
-        refusal.saying(None)
+        if refusal.parameters.is_empty() {
+            return refusal.saying(None);
+        }
+        // All it has for an inquiry: what the contract's caller can act on.
+        let body = json!({"message": refusal.message, "parameters": refusal.parameters});
+        refusal.saying(Some(&body))
     }
 }

@@ -50,14 +50,6 @@ fn outcome(tenant: &Tenant) -> Option<Outcome> {
     })
 }
 
-/// What an operation waits for: the reason of an inquiry, and what it asks.
-fn waits_for(tenant: &Tenant) -> String {
-    let errors = tenant.request.parameter_errors.iter();
-    let errors = errors.map(|(name, message)| format!("{name}: {message}"));
-    let reason = std::iter::once(tenant.request.reason.clone()).filter(|text| !text.is_empty());
-    reason.chain(errors).collect::<Vec<_>>().join("; ")
-}
-
 /// `GET /tenant/{id}/last_operation?operation=…`
 pub(crate) fn last_operation(desk: &mut Desk<'_, '_>, id: &str, call: &Call) -> Answered {
     let Some(wanted) = query(call, "operation")? else {
@@ -69,12 +61,22 @@ pub(crate) fn last_operation(desk: &mut Desk<'_, '_>, id: &str, call: &Call) -> 
         let (status, message) = (StatusCode::NOT_FOUND, "there is no such operation");
         return about(&tenant, Refusal::new(status, "not_found", message));
     };
-    let (state, description) = match task.outcome.clone().or_else(|| outcome(&tenant)) {
-        None => ("in progress", waits_for(&tenant)),
-        Some(outcome) if outcome.succeeded => ("succeeded", outcome.description),
-        Some(outcome) => ("failed", outcome.description),
+    let request = &tenant.request;
+    let body = match task.outcome.clone().or_else(|| outcome(&tenant)) {
+        None if request.status == RequestStatus::Inquiring => json!({
+            "state": "input required",
+            "description": request.reason,
+            "inputs": request.parameter_errors,
+        }),
+        None => json!({"state": "in progress", "description": ""}),
+        Some(Outcome {
+            succeeded,
+            description,
+        }) => {
+            let state = if succeeded { "succeeded" } else { "failed" };
+            json!({"state": state, "description": description})
+        }
     };
-    let body = json!({"state": state, "description": description});
     let answer = Answer::json(StatusCode::OK, &body)?;
     let answer = answer.effect(Effect::of(EffectKind::None, &tenant));
     Ok(desk.with_retry_after(answer, &tenant))
@@ -251,7 +253,10 @@ impl Wire for Operations {
         } else {
             refusal.code.split('_').map(capitalized).collect()
         };
-        let body = json!({"error": code, "description": refusal.message});
+        let mut body = json!({"error": code, "description": refusal.message});
+        if !refusal.parameters.is_empty() {
+            body["inputs"] = json!(refusal.parameters);
+        }
         refusal.saying(Some(&body))
     }
 }

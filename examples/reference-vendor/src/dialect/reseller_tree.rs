@@ -57,6 +57,8 @@ struct Purchase {
     product: Option<String>,
     offerings: Option<Object>,
     contact: Option<Object>,
+    #[serde(rename = "callbackUrl")]
+    callback_url: Option<String>,
 }
 
 /// The body of `PUT /tenants/{id}`.
@@ -97,7 +99,10 @@ fn view(tenant: &Tenant) -> View<'_> {
         (_, RequestStatus::Approved) => ("done", None, None),
         (_, RequestStatus::Pending) => ("pending", None, None),
         (_, RequestStatus::Failed) => ("failed", Some(request.reason.as_str()), None),
-        (_, RequestStatus::Inquiring) => ("inquiring", None, Some(&request.parameter_errors)),
+        (_, RequestStatus::Inquiring) => {
+            let reason = Some(request.reason.as_str()).filter(|reason| !reason.is_empty());
+            ("inquiring", reason, Some(&request.parameter_errors))
+        }
     };
     View {
         id: &tenant.id,
@@ -191,6 +196,7 @@ fn create(desk: &mut Desk<'_, '_>, purchase: Purchase) -> Answered {
         product: purchase.product,
         limits: purchase.offerings,
         parameters: purchase.contact,
+        callback_url: purchase.callback_url,
         ..Order::default()
     })?;
     let mut tenant = subject(desk, &answer)?;
@@ -339,7 +345,10 @@ impl Wire for ResellerTree {
     }
 
     fn refuse(&self, refusal: Refusal) -> Answer {
-        let body = json!({"code": refusal.code, "detail": refusal.message});
+        let mut body = json!({"code": refusal.code, "detail": refusal.message});
+        if !refusal.parameters.is_empty() {
+            body["parameter_errors"] = json!(refusal.parameters);
+        }
         refusal.saying(Some(&body))
     }
 }

@@ -6,11 +6,18 @@ use crate::{
     answer::{Answer, Refusal, Trouble},
     call::Call,
     desk::{Answered, Desk, Order, refused},
-    tenant::{Object, Tenant, TenantStatus},
+    tenant::{Object, RequestStatus, Tenant, TenantStatus},
 };
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// What is wrong with single parameters, as Connect itself says it of a request.
+fn complaints(errors: &BTreeMap<String, String>) -> Option<Value> {
+    let complaint = |(id, error): (&String, &String)| json!({"id": id, "value_error": error});
+    (!errors.is_empty()).then(|| errors.iter().map(complaint).collect())
+}
 
 /// The limit behind `licences`.
 const SEATS: &str = "seats";
@@ -23,6 +30,7 @@ struct Purchase {
     external_id: Option<String>,
     #[serde(rename = "Attributes")]
     attributes: Option<Attributes>,
+    callback_url: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -106,6 +114,11 @@ struct View<'a> {
     licences: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     activation_link: Option<&'a Value>,
+    /// With an inquiry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    params: Option<Value>,
 }
 
 fn bought(tenant: &Tenant) -> Bought<'_> {
@@ -114,6 +127,11 @@ fn bought(tenant: &Tenant) -> Bought<'_> {
         external_id: tenant.external_id.as_deref(),
         product_item_id: tenant.product.as_deref(),
         status: match tenant.status {
+            TenantStatus::Pending | TenantStatus::Active | TenantStatus::Suspended
+                if tenant.request.status == RequestStatus::Inquiring =>
+            {
+                "inquiring"
+            }
             TenantStatus::Pending => "processing",
             TenantStatus::Active | TenantStatus::Suspended => "ready",
             TenantStatus::Failed => "failed",
@@ -125,10 +143,14 @@ fn bought(tenant: &Tenant) -> Bought<'_> {
 
 fn view(tenant: &Tenant) -> View<'_> {
     let seats = tenant.terms.limits.get(SEATS);
+    let request = &tenant.request;
+    let asked = (request.status == RequestStatus::Inquiring).then_some(request);
     View {
         bought: bought(tenant),
         licences: seats.map(|limit| json!({"limit": limit.to_string()})),
         activation_link: tenant.outputs.get("activation_link"),
+        reason: asked.map(|request| request.reason.as_str()),
+        params: asked.and_then(|request| complaints(&request.parameter_errors)),
     }
 }
 
@@ -150,6 +172,7 @@ impl Wire for Scenario {
                 external_id: purchase.external_id,
                 product: attributes.product.and_then(|product| product.mpn),
                 parameters: attributes.account.map(Attributes::parameters),
+                callback_url: purchase.callback_url,
                 ..Order::default()
             })?;
             let tenant = subject(desk, &answer)?;
@@ -187,7 +210,10 @@ impl Wire for Scenario {
     }
 
     fn refuse(&self, refusal: Refusal) -> Answer {
-        let body = json!({"message": refusal.message});
+        let mut body = json!({"message": refusal.message});
+        if let Some(params) = complaints(&refusal.parameters) {
+            body["params"] = params;
+        }
         refusal.saying(Some(&body))
     }
 }

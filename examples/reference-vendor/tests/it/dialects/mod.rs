@@ -280,6 +280,62 @@ async fn each_dialect_says_no_in_its_own_words() {
 }
 
 #[tokio::test]
+async fn a_refusal_names_parameters_in_each_dialect() {
+    for dialect in ALL {
+        let vendor = speaking(dialect).await;
+        let wrong = json!({"phone": "too short"});
+        let refuse = json!({"refuse": {"reason": "no", "parameterErrors": wrong}});
+        vendor
+            .behave(json!({"operations": {"create": refuse}}))
+            .await;
+        let (tenants, order) = purchase(dialect, "acme-1");
+        let refused = expect(&vendor, 422, "POST", tenants, order.clone()).await;
+        let body = refused.json();
+        let (message, named) = match dialect {
+            Dialect::Canonical => (&body["error"]["message"], &body["error"]["parameters"]),
+            Dialect::Scenario => (&body["message"], &body["params"]),
+            Dialect::ResellerTree => (&body["detail"], &body["parameter_errors"]),
+            Dialect::Operation => (&body["description"], &body["inputs"]),
+            Dialect::Bare => (&body["message"], &body["parameters"]),
+        };
+        let wrong = match dialect {
+            Dialect::Scenario => json!([{"id": "phone", "value_error": "too short"}]),
+            Dialect::Canonical | Dialect::ResellerTree | Dialect::Operation | Dialect::Bare => {
+                wrong
+            }
+        };
+        assert_eq!((message, named), (&json!("no"), &wrong), "{dialect:?}");
+        assert_eq!(vendor.counts().await["live"], 0);
+
+        vendor
+            .behave(json!({"operations": {"create": "sync"}}))
+            .await;
+        let taken = send(&vendor, "POST", tenants, order).await;
+        assert!(taken.status < 300, "{dialect:?} {taken}");
+    }
+}
+
+/// Where each dialect's order has it; the bare contract has no such thing.
+#[tokio::test]
+async fn an_order_says_where_it_is_called_back() {
+    for dialect in ALL {
+        let vendor = speaking(dialect).await;
+        let (tenants, mut order) = purchase(dialect, "acme-1");
+        let url = json!("http://127.0.0.1:1/here");
+        order["callbackUrl"] = url.clone();
+        send(&vendor, "POST", tenants, order).await;
+        let all = vendor.get("/_vendor/tenants").await.json();
+        let given = match dialect {
+            Dialect::Bare => Value::Null,
+            Dialect::Canonical | Dialect::Scenario | Dialect::ResellerTree | Dialect::Operation => {
+                url
+            }
+        };
+        assert_eq!(all[0]["callbackUrl"], given, "{dialect:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_dialect_brings_its_identity_mode() {
     // What a second purchase of the same name is answered, and how many tenants there are then.
     for (arguments, tenants, status, live) in [

@@ -184,7 +184,7 @@ async fn an_inquiry_is_part_of_its_operation() {
     let errors = json!({"phone": "missing"});
     let inquiry = json!({"status": "inquiring", "reason": "who?", "parameterErrors": errors});
     vendor.decide(PATH, inquiry.clone()).await;
-    let waiting = json!({"state": "in progress", "description": "who?; phone: missing"});
+    let waiting = json!({"state": "input required", "description": "who?", "inputs": errors});
     assert_eq!(last(&vendor, "op-1").await.json(), waiting);
     let refused = expect(&vendor, 422, "PUT", &format!("{PATH}/disable"), Value::Null).await;
     assert_eq!(error(&refused), "ConcurrencyError");

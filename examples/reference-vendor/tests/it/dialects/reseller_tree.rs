@@ -319,10 +319,15 @@ async fn provisioning_takes_its_time() {
         vendor.get(&path).await.json()
     };
     let errors = json!({"phone": "missing"});
-    let asked = decide(json!({"status": "inquiring", "parameterErrors": errors})).await;
+    let inquiry = json!({"status": "inquiring", "reason": "who?", "parameterErrors": errors});
+    let asked = decide(inquiry).await;
     assert_eq!(
-        (&asked["provisioning"], &asked["parameter_errors"]),
-        (&json!("inquiring"), &errors)
+        (
+            &asked["provisioning"],
+            &asked["provisioning_detail"],
+            &asked["parameter_errors"]
+        ),
+        (&json!("inquiring"), &json!("who?"), &errors)
     );
     let answer = json!({"version": 1, "enabled": true, "contact": {"phone": "1"}});
     let pending = expect(&vendor, 202, "PUT", &path, answer).await.json();

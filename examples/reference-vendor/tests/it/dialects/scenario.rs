@@ -72,6 +72,46 @@ async fn the_life_of_a_tenant() {
 }
 
 #[tokio::test]
+async fn an_inquiry_names_what_is_wrong_as_connect_does() {
+    let vendor = vendor().await;
+    let manual = json!({"async": {"after": "manual"}});
+    let operations = json!({"create": manual, "change": manual});
+    vendor.behave(json!({ "operations": operations })).await;
+    let order = json!({"Attributes": {"account": {"accountPhone": "555"}}});
+    let bought = expect(&vendor, 202, "POST", "/tenant", order).await;
+    assert_eq!(bought.json()["status"], "processing");
+    let path = "/tenant/t-1001";
+    let inquire = async || {
+        let errors = json!({"accountPhone": "too short"});
+        let inquiry = json!({"status": "inquiring", "reason": "who?", "parameterErrors": errors});
+        vendor.decide(path, inquiry).await;
+        let asked = vendor.get(path).await.json();
+        assert_eq!(
+            (&asked["status"], &asked["reason"], &asked["params"]),
+            (
+                &json!("inquiring"),
+                &json!("who?"),
+                &json!([{"id": "accountPhone", "value_error": "too short"}])
+            )
+        );
+    };
+    inquire().await;
+    let answer = |phone: &str| json!({"Attributes": {"account": {"accountPhone": phone}}});
+    let taken = expect(&vendor, 202, "PUT", path, answer("1")).await.json();
+    assert_eq!(
+        (&taken["status"], &taken["params"]),
+        (&json!("processing"), &Value::Null)
+    );
+    vendor.decide(path, json!({"status": "approved"})).await;
+    assert_eq!(vendor.get(path).await.json()["status"], "ready");
+
+    // A change of what is there can ask, too.
+    expect(&vendor, 202, "PUT", path, answer("2")).await;
+    inquire().await;
+    expect(&vendor, 204, "DELETE", path, json!({})).await;
+}
+
+#[tokio::test]
 async fn any_object_buys_a_tenant() {
     let vendor = vendor().await;
     let bought = expect(&vendor, 201, "POST", "/tenant", json!({})).await;
