@@ -2,8 +2,9 @@
 //! them, from the YAML alone.
 #![expect(clippy::expect_used, reason = "tests fail by panicking")]
 
+use crate::callbacks;
 use e2e::{
-    SOON, World, examples,
+    Builder, SOON, World, examples,
     objects::{self, is_observed, message, standing},
     vendor::{id_in, seats_of},
 };
@@ -19,12 +20,31 @@ struct Speaking {
 
 impl Speaking {
     fn start(dialect: &'static str) -> Self {
+        Self::of(dialect, Builder::start)
+    }
+
+    /// The same with callbacks, where the vendor decides creates by hand and is asked every five minutes.
+    fn calling_back(dialect: &'static str) -> Self {
+        let at = Self::of(dialect, |builder| {
+            let key = callbacks::KEY;
+            callbacks::world_of(builder, "standard-webhooks", key, Some(key)).0
+        });
+        // The reseller's tenant waits for its vendor, too.
+        if at.tiers != json!({}) {
+            let made = || at.world.vendor.live().pop().ok_or("there is none");
+            let reseller = at.world.eventually("it has a tenant", SOON, made);
+            at.world.vendor.approve(&id_in(&reseller));
+        }
+        at
+    }
+
+    fn of(dialect: &'static str, start: impl FnOnce(Builder) -> World) -> Self {
         let documents = examples::vendor(dialect);
-        let world = World::builder()
+        let builder = World::builder()
             .vendor_dialect(dialect)
             .connection(examples::vendor_connection(dialect))
-            .connection(json!({"polling": {"pending": "1s"}, "timeouts": {"request": "2s"}}))
-            .start();
+            .connection(json!({"polling": {"pending": "1s"}, "timeouts": {"request": "2s"}}));
+        let world = start(builder);
         let mut tiers = json!({});
         for tier in documents
             .iter()
@@ -80,6 +100,18 @@ impl Speaking {
         (mail, tenant)
     }
 
+    /// The vendor refuses an operation for something that it names, until it takes it.
+    fn refuse(&self, operation: &str, name: &str, message: &str) {
+        let refuse = json!({"reason": "no", "parameterErrors": {name: message}});
+        let modes = json!({operation: {"refuse": refuse}});
+        self.world.vendor.behavior(json!({"operations": modes}));
+    }
+
+    fn take(&self, operation: &str) {
+        let modes = json!({operation: "sync"});
+        self.world.vendor.behavior(json!({"operations": modes}));
+    }
+
     /// Every tenant that is not a reseller's.
     fn creates(&self) -> usize {
         let tenants = self.world.vendor.tenants();
@@ -95,9 +127,84 @@ impl Speaking {
     }
 }
 
-fn life(dialect: &'static str) {
+/// What the vendor complains of.
+fn complaint(at: &Speaking, name: &str, message: &str) -> Value {
+    let mail = at.world.stands("mail", "Ready", "False Inquiring");
+    let errors = json!([{"name": name, "message": message}]);
+    assert_eq!(mail["status"]["parameterErrors"], errors, "{}", at.dialect);
+    mail
+}
+
+fn with_phone(phone: &str) -> Value {
+    json!({"limits": {"seats": 10}, "parameters": [{"name": "contact_phone", "value": phone}]})
+}
+
+/// A purchase that the vendor asks about and then approves, both said by a callback; a spec that is
+/// edited where it asked is the answer.
+fn bought_after_an_inquiry(dialect: &'static str) -> Speaking {
+    let at = Speaking::calling_back(dialect);
+    let (world, vendor) = (&at.world, &at.world.vendor);
+    at.subscribe(with_phone("555"));
+    let mail = callbacks::has_it(world, "mail");
+    let id = mail["status"]["tenantId"].as_str().expect("an id");
+    let errors = json!({"contact_phone": "too short"});
+    vendor.decide(
+        id,
+        json!({"status": "inquiring", "parameterErrors": errors}),
+    );
+    let asked = complaint(&at, "contact_phone", "too short");
+
+    at.subscribe(with_phone("+1 201 555 0123"));
+    world.eventually("it is answered", SOON, || {
+        let mut live = vendor.live();
+        live.retain(|tenant| tenant["id"] == id);
+        match &live[0]["open"]["terms"]["parameters"]["contact_phone"] {
+            phone if phone == "+1 201 555 0123" => Ok(()),
+            phone => Err(phone.to_string()),
+        }
+    });
+    vendor.approve(id);
+    let (mail, tenant) = at.ready("Active", 10);
+    assert_eq!(
+        tenant["terms"]["parameters"]["contact_phone"],
+        "+1 201 555 0123"
+    );
+    // In one dialect the limits follow, which is a request of their own.
+    if dialect != "scenario" {
+        let request = |mail: &Value| mail["status"]["request"]["id"].clone();
+        assert_eq!(request(&mail), request(&asked), "the same request goes on");
+    }
+    assert!(mail["metadata"]["annotations"]["fulfillment-operator.io/called-back"].is_string());
+
+    at.take("create");
+    let often = json!({"spec": {"polling": {"pending": "1s"}}}).to_string();
+    world.kubectl(&[
+        "patch",
+        "vendorconnection",
+        "acme",
+        "--type=merge",
+        "-p",
+        &often,
+    ]);
+    at
+}
+
+/// The same where a refusal is the only inquiry, and nobody calls back.
+fn bought_after_a_refusal(dialect: &'static str) -> Speaking {
     let at = Speaking::start(dialect);
-    at.subscribe(json!({"limits": {"seats": 10}}));
+    at.refuse("create", "contact_phone", "too short");
+    at.subscribe(with_phone("555"));
+    complaint(&at, "contact_phone", "too short");
+    at.take("create");
+    at.subscribe(with_phone("+1 201 555 0123"));
+    at
+}
+
+fn life(dialect: &'static str) {
+    let at = match dialect {
+        "bare" => bought_after_a_refusal(dialect),
+        _ => bought_after_an_inquiry(dialect),
+    };
     let (mail, _) = at.ready("Active", 10);
     assert_eq!(standing(&mail, "Approved"), "True Approved");
 
@@ -127,6 +234,11 @@ fn life(dialect: &'static str) {
     let mail = at.world.stands("mail", "Ready", "False RequestFailed");
     assert_eq!(mail["status"]["limits"]["seats"], 40, "{dialect}");
     at.world.vendor.clear_faults();
+    // Refused with a word about a field, it waits for that.
+    at.refuse("change", "limits.seats", "none are left");
+    at.subscribe(json!({"limits": {"seats": 55}}));
+    complaint(&at, "limits.seats", "none are left");
+    at.take("change");
     at.subscribe(json!({"limits": {"seats": 60}}));
     let (_, tenant) = at.ready("Active", 60);
 
