@@ -12,7 +12,7 @@ use kube::{
     Resource, ResourceExt,
     runtime::controller::{self, Action},
 };
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, watch};
 use tracing::Instrument;
 
 pub use crate::scope::Scope;
@@ -30,9 +30,9 @@ use crate::{
     pace::Pace,
     passes::{PassError, caught, queue},
     plan::Rest,
-    queues::{Queued, Queues},
+    queues::{AllQueued, Queued, Queues},
     reconcile::reconcile,
-    standby, tier, tombstones,
+    standby, tier,
     vendor::guard::AddressPolicy,
     watches,
 };
@@ -156,15 +156,14 @@ pub async fn run(
     ctx: Arc<Context>,
     namespace: Option<String>,
     readiness: Arc<Readiness>,
-    health: mpsc::UnboundedReceiver<ConnectionKey>,
+    queues: Queues,
+    mut queued: AllQueued,
 ) {
-    let (queues, mut queued) = Queues::new();
     let (scope, mut watching) = watches::start(&ctx, namespace.as_deref(), &readiness, &queues);
     ctx.watched
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .push(Arc::clone(&scope));
-    let forwarding = tokio::spawn(forward_health(health, queues.clone()));
     let filled = async {
         let filled = watches::ready(&scope).await;
         if filled {
@@ -190,8 +189,7 @@ pub async fn run(
             passes,
             tier_passes,
             connection_passes,
-            cluster_connection_passes,
-            tombstones::sweep(&ctx, &scope)
+            cluster_connection_passes
         );
     };
     tokio::select! {
@@ -200,13 +198,6 @@ pub async fn run(
         _ = watching.join_next() => tracing::error!("a watch has ended, which only a bug can make it do"),
     }
     watching.abort_all();
-    forwarding.abort();
-}
-
-async fn forward_health(mut health: mpsc::UnboundedReceiver<ConnectionKey>, queues: Queues) {
-    while let Some(key) = health.recv().await {
-        queues.connection(&key);
-    }
 }
 
 async fn passes(ctx: &Arc<Context>, scope: &Arc<Scope>, receiver: Queued<Subscription>) {

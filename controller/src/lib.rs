@@ -42,6 +42,8 @@ pub mod standby;
 pub mod startup;
 pub mod status;
 pub mod telemetry;
+#[cfg(test)]
+mod testing;
 pub mod tier;
 pub mod tombstones;
 pub mod vendor;

@@ -15,16 +15,17 @@ use tokio::{
 use crate::{
     admin,
     callback::{self, Callbacks},
-    claims::Claims,
     config::Args,
     controller::{self, Context, Readiness, Settings},
     events::{self, Events},
+    kinds::ConnectionKey,
     kubernetes::Cluster,
     lease::Leadership,
     link::Links,
     metrics::Metrics,
-    pace::Pace,
+    queues::Queues,
     startup::{self, Missing, StartError},
+    tombstones,
 };
 
 /// Why the operator ended.
@@ -152,28 +153,31 @@ pub async fn run(args: Args) -> Result<(), RunError> {
         callback_url: args.callback_url,
         label_selector: args.watch_label_selector,
     };
-    let concurrent = Arc::new(Semaphore::new(usize::from(args.concurrent)));
-    let (pace, claims) = (Arc::<Pace>::default(), Arc::<Claims>::default());
+    let (changed, health) = mpsc::unbounded_channel();
+    let ctx = Arc::new(Context {
+        cluster,
+        key,
+        links: Links::new(changed),
+        pace: Arc::default(),
+        claims: Arc::default(),
+        watched: scopes,
+        events,
+        metrics,
+        settings,
+        concurrent: Arc::new(Semaphore::new(usize::from(args.concurrent))),
+        stopping: stopping.clone(),
+        gate: leadership.gate(),
+    });
     let mut running = JoinSet::new();
-    for scope in watched {
-        let (changed, health) = mpsc::unbounded_channel();
-        let ctx = Arc::new(Context {
-            cluster: cluster.clone(),
-            key: key.clone(),
-            links: Links::new(changed),
-            pace: Arc::clone(&pace),
-            claims: Arc::clone(&claims),
-            watched: Arc::clone(&scopes),
-            events: events.clone(),
-            metrics: Arc::clone(&metrics),
-            settings: settings.clone(),
-            concurrent: Arc::clone(&concurrent),
-            stopping: stopping.clone(),
-            gate: leadership.gate(),
-        });
-        running.spawn(controller::run(ctx, scope, Arc::clone(&readiness), health));
+    let mut told = Vec::new();
+    for namespace in watched {
+        let (queues, queued) = Queues::new();
+        told.push((namespace.clone(), queues.clone()));
+        let (ctx, readiness) = (Arc::clone(&ctx), Arc::clone(&readiness));
+        running.spawn(controller::run(ctx, namespace, readiness, queues, queued));
     }
-    drop(events);
+    running.spawn(tombstones::sweep(ctx));
+    tokio::spawn(forward_health(health, told));
     tracing::info!("running");
 
     let all_ended = tokio::select! {
@@ -188,6 +192,20 @@ pub async fn run(args: Args) -> Result<(), RunError> {
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Tells those who watch a connection's namespace, or all, that its health has changed.
+async fn forward_health(
+    mut health: mpsc::UnboundedReceiver<ConnectionKey>,
+    told: Vec<(Option<String>, Queues)>,
+) {
+    while let Some(key) = health.recv().await {
+        for (namespace, queues) in &told {
+            if namespace.is_none() || *namespace == key.namespace {
+                queues.connection(&key);
+            }
+        }
+    }
 }
 
 /// Waits until the operator is to stop and everything under way has ended; `false` where some of it

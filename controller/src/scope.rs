@@ -23,6 +23,8 @@ use crate::{
 /// The caches of one watched namespace, or of all.
 #[derive(Debug)]
 pub struct Scope {
+    /// The namespace; `None` where all are watched.
+    pub namespace: Option<String>,
     /// All Subscriptions.
     pub subscriptions: Store<Guarded<Subscription>>,
     /// All TierConfigurations.
@@ -41,6 +43,11 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// Whether this namespace is watched here.
+    pub fn covers(&self, namespace: &str) -> bool {
+        self.namespace.as_deref().is_none_or(|own| own == namespace)
+    }
+
     /// A connection, or why it cannot be decoded.
     pub fn connection(&self, key: &ConnectionKey) -> Option<Result<Connection, String>> {
         match &key.namespace {

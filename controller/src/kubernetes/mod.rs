@@ -17,7 +17,7 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::core::v1::{ConfigMap, Secret},
 };
-use kube::{Api, Client, Config, Resource};
+use kube::{Api, Client, Config, Resource, api::ListParams};
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
@@ -34,6 +34,9 @@ const CALL: Duration = Duration::from_secs(10);
 /// How many calls there are at once at most. Over HTTP/1 each has a connection of its own, and what the
 /// API server is too busy for waits better here, where its time does not run.
 const CALLS: usize = 64;
+
+/// How many objects one answer to a list has at most.
+const PAGE: u32 = 500;
 
 /// How many seconds a watch lasts.
 pub(crate) const WATCH_SECONDS: u32 = 60;
@@ -177,6 +180,35 @@ impl Cluster {
         call: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, KubeError> {
         in_turn(&self.records, call).await
+    }
+
+    /// Shows all objects of an API as they are now, page by page: no answer is too large to come in time.
+    ///
+    /// # Errors
+    ///
+    /// Where one of the pages fails: what comes after it was not shown.
+    pub async fn each<K>(
+        &self,
+        api: &Api<K>,
+        params: ListParams,
+        mut show: impl FnMut(K),
+    ) -> Result<(), KubeError>
+    where
+        K: Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        let mut params = params.limit(PAGE);
+        loop {
+            let page = self.bounded(api.list(&params)).await;
+            let page = page.map_err(|error| match error {
+                KubeError::Gone => KubeError::Failed("a list has expired while it was read".into()),
+                KubeError::Conflict | KubeError::Forbidden(_) | KubeError::Failed(_) => error,
+            })?;
+            page.items.into_iter().for_each(&mut show);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params.continue_token = Some(token),
+                None => return Ok(()),
+            }
+        }
     }
 
     /// A Subscription, or `None`.

@@ -42,6 +42,7 @@ pub fn start(
     let (secret_store, secret_writer) = reflector::store();
     let (config_map_store, config_map_writer) = reflector::store();
     let scope = Arc::new(Scope {
+        namespace: namespace.map(str::to_owned),
         subscriptions: subscription_store,
         tiers: tier_store,
         connections: connection_store,

@@ -9,6 +9,9 @@
 //! Where the vendor honours keys, it answers a key that was used with the tenant it made, dead or not:
 //! for as long as it remembers them, the next Subscription of the same name begins with the next key.
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use fulfillment_crds::{ConnectionKind, IdentityMode, Subscription};
@@ -18,9 +21,10 @@ use k8s_openapi::{
     jiff::{SignedDuration, Timestamp},
 };
 use kube::{
-    Api, ResourceExt,
-    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
+    Api, Resource, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
     core::PartialObjectMeta,
+    runtime::reflector::ObjectRef,
 };
 
 use serde_json::json;
@@ -44,6 +48,8 @@ const UNTIL: &str = "until";
 const PRODUCT: &str = "product";
 /// The kind of its connection; one that says nothing means a VendorConnection.
 const KIND: &str = "connectionKind";
+/// Whether the vendor remembers its keys.
+const KEYED: &str = "keyed";
 
 /// Remembers a Subscription that is about to be let go.
 ///
@@ -69,7 +75,7 @@ pub async fn bury(ctx: &Context, object: &Subscription, facts: &Facts) -> Result
         ("externalId".into(), text(facts.name())),
         (PRODUCT.into(), text(&object.spec.product)),
         (
-            "keyed".into(),
+            KEYED.into(),
             text(if retention.is_some() { "true" } else { "false" }),
         ),
     ]);
@@ -140,30 +146,37 @@ fn name_of(ctx: &Context, namespace: &str, name: &str) -> String {
     )
 }
 
-/// Looks at all tombstones from time to time, until the operator stops.
-pub async fn sweep(ctx: &Arc<Context>, scope: &Arc<Scope>) {
-    let mut stopping = ctx.stopping.clone();
-    loop {
-        let wait = ctx.settings.sweep.mul_f64(0.9 + 0.2 * pace::random());
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            _ = stopping.wait_for(|stop| *stop) => return,
-        }
-        tokio::select! {
-            swept = all(ctx, scope) => if let Err(error) = swept {
+/// Looks at all tombstones from time to time, once it is this replica's turn and until the operator stops.
+pub async fn sweep(ctx: Arc<Context>) {
+    let (mut gate, mut stopping) = (ctx.gate.clone(), ctx.stopping.clone());
+    let sweeps = async {
+        while gate.opened().await {
+            let wait = ctx.settings.sweep.mul_f64(0.9 + 0.2 * pace::random());
+            tokio::time::sleep(wait).await;
+            if let Err(error) = all(&ctx).await {
                 tracing::warn!(%error, "the tombstones cannot be listed; they are looked at again");
-            },
-            // What it had begun, the next sweep finds.
-            _ = stopping.wait_for(|stop| *stop) => return,
+            }
         }
+    };
+    tokio::select! {
+        () = sweeps => {}
+        // What it had begun, the next sweep finds.
+        _ = stopping.wait_for(|stop| *stop) => {}
     }
 }
 
-async fn all(ctx: &Context, scope: &Scope) -> Result<(), KubeError> {
+async fn all(ctx: &Context) -> Result<(), KubeError> {
     let api = ctx.cluster.api::<ConfigMap>(&ctx.settings.own_namespace);
-    let params = ListParams::default().labels(LABEL);
-    for stone in ctx.cluster.bounded(api.list(&params)).await? {
-        if let Err(error) = turn(ctx, scope, &api, &stone).await {
+    let mut stones = Vec::new();
+    // Listed to its end first: a list expires, and vendors may be slow.
+    let keep = |mut stone: ConfigMap| {
+        stone.managed_fields_mut().clear();
+        stones.push(stone);
+    };
+    let labelled = ListParams::default().labels(LABEL);
+    ctx.cluster.each(&api, labelled, keep).await?;
+    for stone in &stones {
+        if let Err(error) = turn(ctx, &api, stone).await {
             tracing::warn!(%error, tombstone = stone.name_any(), "it is looked at again");
         }
     }
@@ -171,35 +184,51 @@ async fn all(ctx: &Context, scope: &Scope) -> Result<(), KubeError> {
 }
 
 /// Looks at one: it is over, or what it stands for is looked for.
-async fn turn(
-    ctx: &Context,
-    scope: &Scope,
-    api: &Api<ConfigMap>,
-    stone: &ConfigMap,
-) -> Result<(), KubeError> {
-    let data = stone.data.clone().unwrap_or_default();
-    let until: Option<Timestamp> = field(&data, UNTIL).parse().ok();
+async fn turn(ctx: &Context, api: &Api<ConfigMap>, stone: &ConfigMap) -> Result<(), KubeError> {
+    let none = BTreeMap::new();
+    let data = stone.data.as_ref().unwrap_or(&none);
+    let until: Option<Timestamp> = field(data, UNTIL).parse().ok();
     let old = until.is_none_or(|until| until < pace::now());
-    let keyed = field(&data, "keyed") == "true";
-    let done = old
-        || match owner(ctx, &data).await? {
-            // It may be the one that is being buried and is not let go yet.
-            Owner::Going => return Ok(()),
-            Owner::There => !keyed,
-            Owner::Gone => false,
-        };
-    if !done {
-        one(ctx, scope, &data).await;
+    if !old && !is_over(ctx, data).await? {
         return Ok(());
     }
+    // Its name may have been buried again meanwhile.
+    let as_listed = Preconditions {
+        uid: stone.uid(),
+        resource_version: stone.resource_version(),
+    };
+    let params = DeleteParams::default().preconditions(as_listed);
     match ctx
         .cluster
-        .bounded(api.delete(&stone.name_any(), &DeleteParams::default()))
+        .bounded(api.delete(&stone.name_any(), &params))
         .await
     {
-        Ok(_) | Err(KubeError::Gone) => Ok(()),
+        Ok(_) | Err(KubeError::Gone | KubeError::Conflict) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Whether nothing is left to be looked for; what is, is looked for. The cache says whom to ask about, and
+/// nothing is done on its word alone, so that those who are gone for good cost no call to the API server.
+async fn is_over(ctx: &Context, data: &BTreeMap<String, String>) -> Result<bool, KubeError> {
+    let (namespace, name) = (field(data, "namespace"), field(data, "name"));
+    let scopes = ctx.scopes();
+    let Some(scope) = scopes.iter().find(|scope| scope.covers(namespace)) else {
+        return Ok(false);
+    };
+    let seen = ObjectRef::new(name).within(namespace);
+    let keyed = field(data, KEYED) == "true";
+    match scope.subscriptions.get(&seen) {
+        // It may be the one that is being buried and is not let go yet.
+        Some(seen) if seen.meta().deletion_timestamp.is_some() => return Ok(false),
+        Some(_) if !keyed => match owner(ctx, data).await? {
+            Owner::There => return Ok(true),
+            Owner::Going => return Ok(false),
+            Owner::Gone => {}
+        },
+        Some(_) | None => {}
+    }
+    look(ctx, scope, data).await
 }
 
 /// The Subscription that has the name of a buried one.
@@ -237,17 +266,22 @@ async fn owner(ctx: &Context, data: &BTreeMap<String, String>) -> Result<Owner, 
     })
 }
 
-/// Looks for a tenant that took effect late, and deletes it. What fails is tried at the next sweep.
-async fn one(ctx: &Context, scope: &Scope, data: &BTreeMap<String, String>) {
+/// Looks for a tenant that took effect late, and deletes it. What fails is tried at the next sweep. Whether
+/// it is over: the name has a new owner.
+async fn look(
+    ctx: &Context,
+    scope: &Scope,
+    data: &BTreeMap<String, String>,
+) -> Result<bool, KubeError> {
     let namespace = field(data, "namespace");
     let name = field(data, "externalId");
     let Ok(Ok(usable)) = link::usable(ctx, scope, &connection(data)).await else {
-        return;
+        return Ok(false);
     };
     match usable.connection.spec().identity.mode {
         IdentityMode::ExternalId | IdentityMode::Lookup => {}
         // Nothing can be asked there.
-        IdentityMode::IdempotencyKey | IdentityMode::None => return,
+        IdentityMode::IdempotencyKey | IdentityMode::None => return Ok(false),
     }
     // A dialect may have the product in its paths.
     let order = Order {
@@ -264,8 +298,10 @@ async fn one(ctx: &Context, scope: &Scope, data: &BTreeMap<String, String>) {
             continue;
         }
         // Asked again: what was found may be of a Subscription that was created meanwhile.
-        if !matches!(owner(ctx, data).await, Ok(Owner::Gone)) {
-            return;
+        match owner(ctx, data).await? {
+            Owner::Gone => {}
+            Owner::There => return Ok(field(data, KEYED) != "true"),
+            Owner::Going => return Ok(false),
         }
         tracing::warn!(
             tenant = tenant.id,
@@ -280,6 +316,7 @@ async fn one(ctx: &Context, scope: &Scope, data: &BTreeMap<String, String>) {
             tracing::warn!(%error, tenant = tenant.id, "it could not be deleted yet");
         }
     }
+    Ok(false)
 }
 
 async fn found(usable: &Usable, order: &Order, name: &str) -> Vec<Tenant> {
@@ -293,28 +330,5 @@ async fn found(usable: &Usable, order: &Order, name: &str) -> Vec<Tenant> {
             tracing::debug!(%error, external_id = name, "a tombstone could not be looked at");
             Vec::new()
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tombstone_names_the_connection_of_its_kind() {
-        let stone = |kind: Option<&str>| {
-            let texts = [("namespace", "team-a"), ("connection", "acme")];
-            let all = texts.into_iter().chain(kind.map(|kind| (KIND, kind)));
-            connection(&all.map(|(k, v)| (k.to_owned(), v.to_owned())).collect())
-        };
-        let near = ConnectionKey {
-            namespace: Some("team-a".into()),
-            name: "acme".into(),
-        };
-        // Those of an older operator say nothing of the kind.
-        assert_eq!(stone(None), near);
-        assert_eq!(stone(Some("VendorConnection")), near);
-        let far = stone(Some("ClusterVendorConnection"));
-        assert_eq!(far.to_string(), "ClusterVendorConnection acme");
     }
 }
