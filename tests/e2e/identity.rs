@@ -137,17 +137,22 @@ fn claims_count_over_all_namespaces_that_are_watched() {
         let connection = objects::connection(world.vendor.url(), json!({}));
         world.apply_in(namespace, &connection);
     }
-    let stands = |namespace: &str, name: &str, expected: &str| {
+    let stands = |namespace: &str, kind: &str, name: &str, expected: &str| {
         world.eventually(expected, SOON, || {
-            let found = world.find_in(namespace, "Subscription", name);
+            let found = world.find_in(namespace, kind, name);
             let now = found.map_or_else(String::new, |found| standing(&found, "Ready"));
             if now == expected { Ok(()) } else { Err(now) }
         });
     };
+    let acme = |namespace, expected| {
+        stands(namespace, "VendorConnection", objects::CONNECTION, expected);
+    };
     world.apply_in(one, &claim("first"));
-    stands(one, "first", "True Active");
+    stands(one, "Subscription", "first", "True Active");
+    acme(one, "True VendorAnswers");
     world.apply_in(other, &claim("second"));
-    stands(other, "second", "False Conflict");
+    stands(other, "Subscription", "second", "False Conflict");
+    acme(other, "True Configured");
     assert_eq!(operations(&world.vendor.calls()), ["create"]);
 }
 

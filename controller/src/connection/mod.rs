@@ -1,22 +1,23 @@
 //! Passes over connections of either kind: their status, and their protection while tenants exist
 //! behind them. No call to the vendor is made here.
 
+mod behind;
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use fulfillment_crds::{
-    Condition, ConditionType, Reason, Subscription, VendorConnectionStatus, finalizers,
-};
+use fulfillment_crds::{Condition, ConditionType, Reason, VendorConnectionStatus, finalizers};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::{Api, Resource, ResourceExt, api::ListParams, runtime::reflector::Store};
+use kube::{Resource, ResourceExt, runtime::reflector::Store};
 use tokio::time::Instant;
 
 use crate::{
     controller::{Context, Scope},
-    credentials::secret_names,
     kinds::{Connection, ConnectionKey},
     kubernetes::KubeError,
     link::{self, Health, Usable},
@@ -25,6 +26,7 @@ use crate::{
     queues::Queued,
     report,
 };
+use behind::{Behind, is_held, seen};
 
 /// How often the count is written while it neither leaves nor reaches 0: the longest pause here.
 const COUNT: Duration = Duration::from_secs(60);
@@ -128,36 +130,49 @@ async fn guard(
     key: &ConnectionKey,
 ) -> Result<i64, KubeError> {
     let link = ctx.links.get(key);
-    // No pass is between this connection's finalizer and its Subscription's own while we count.
-    let mut protected = link.protected.write().await;
-    let count = count(ctx, scope, key).await?;
-    if count == 0 {
-        *protected = false;
+    loop {
+        // Counted without the lock, which holds up whoever buys: who was about to buy has its finalizer and is
+        // counted once the lock was had, and who comes later protects the connection anew.
+        if seen(ctx, scope, key) == 0 {
+            *link.protected.write().await = false;
+        }
+        let behind = Behind::count(ctx, scope, key).await?;
+        let count = behind.of(key);
+        if count > 0 {
+            if !connection.is_terminating() {
+                ctx.cluster.hold_connection(connection, true).await?;
+            }
+            guard_secrets(ctx, scope, &behind, None).await?;
+            return Ok(count);
+        }
+        let protected = link.protected.write().await;
+        if !*protected {
+            // The Secrets first: a connection without them could not end its tenants.
+            guard_secrets(ctx, scope, &behind, Some(key)).await?;
+            ctx.cluster.hold_connection(connection, false).await?;
+            return Ok(0);
+        }
     }
-    if count > 0 && !connection.is_terminating() {
-        ctx.cluster.hold_connection(connection, true).await?;
-    }
-    guard_secrets(ctx, scope, scope.secrets_of(key)).await?;
-    if count == 0 {
-        // The Secrets first: a connection without them could not end its tenants.
-        ctx.cluster.hold_connection(connection, false).await?;
-    }
-    Ok(count)
 }
 
-/// Our finalizer on the Secrets of a namespace that are in use, and on no other.
-async fn guard_secrets(ctx: &Context, scope: &Scope, namespace: &str) -> Result<(), KubeError> {
-    let mut connections = scope.every_connection();
-    connections.retain(|connection| scope.secrets_of(&connection.key()) == namespace);
+/// Our finalizer on the Secrets of a namespace that are in use, and on no other. `free` is the connection
+/// that is known to protect nothing.
+async fn guard_secrets(
+    ctx: &Context,
+    scope: &Scope,
+    behind: &Behind,
+    free: Option<&ConnectionKey>,
+) -> Result<(), KubeError> {
+    let namespace = &behind.secrets_namespace;
     let unreadable = scope.has_unreadable_connection(namespace);
     for secret in scope.secrets.state() {
         if secret.namespace().as_deref() != Some(namespace) {
             continue;
         }
         let name = secret.name_any();
-        let has = secret.finalizers().iter().any(|f| f == finalizers::IN_USE);
+        let has = is_held(&*secret);
         // Which Secrets a connection names that cannot be decoded is not known.
-        let wanted = in_use(ctx, scope, &connections, &name).await? || (has && unreadable);
+        let wanted = behind.uses(ctx, &name, free) || (has && unreadable);
         let too_late = wanted && secret.metadata.deletion_timestamp.is_some();
         if has == wanted || too_late {
             continue;
@@ -179,55 +194,6 @@ async fn mark(ctx: &Context, namespace: &str, name: &str, wanted: bool) -> Resul
     ctx.cluster
         .set_finalizer(&secret, finalizers::IN_USE, wanted)
         .await
-}
-
-/// Whether a Secret is named by one of these connections that has Subscriptions.
-async fn in_use(
-    ctx: &Context,
-    scope: &Scope,
-    connections: &[Connection],
-    secret: &str,
-) -> Result<bool, KubeError> {
-    for connection in connections {
-        if !secret_names(connection.spec()).contains(secret) {
-            continue;
-        }
-        let key = connection.key();
-        let link = ctx.links.get(&key);
-        let protected = link.protected.try_read().is_ok_and(|p| *p);
-        if protected || count(ctx, scope, &key).await? > 0 {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-/// How many Subscriptions may have a tenant behind this connection.
-async fn count(ctx: &Context, scope: &Scope, key: &ConnectionKey) -> Result<i64, KubeError> {
-    let seen = scope.subscriptions.state();
-    let mut n = seen.iter().filter(|o| counts(ctx, o, key)).count();
-    if n == 0 && ctx.settings.label_selector.is_some() {
-        // What has lost its label is out of sight, and its tenant is still there.
-        let all: Api<Guarded<Subscription>> = match &key.namespace {
-            Some(namespace) => ctx.cluster.api(namespace),
-            None => Api::all(ctx.cluster.client()),
-        };
-        let all = ctx
-            .cluster
-            .bounded(all.list(&ListParams::default()))
-            .await?;
-        n = all.iter().filter(|o| counts(ctx, o, key)).count();
-    }
-    Ok(i64::try_from(n).unwrap_or(i64::MAX))
-}
-
-fn counts(ctx: &Context, object: &Guarded<Subscription>, key: &ConnectionKey) -> bool {
-    let finalized = object.finalizers().iter().any(|f| f == finalizers::TENANT);
-    match &object.0 {
-        Ok(s) => key.is_named_by(s) && (finalized || ctx.pace.has_finalizer(s)),
-        // What cannot be decoded may have a tenant anywhere.
-        Err(_) => finalized && key.covers(object.meta().namespace.as_deref()),
-    }
 }
 
 /// Whether the condition that stands is of calls made under this very spec.
