@@ -6,7 +6,7 @@ use std::{
 };
 
 use axum::Router;
-use fulfillment_crds::{Subscription, VendorConnection};
+use fulfillment_crds::{Subscription, TierConfiguration, VendorConnection};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     core::PartialObjectMeta,
@@ -38,6 +38,7 @@ pub(crate) struct World {
     pub(crate) ctx: Context,
     pub(crate) scope: Arc<Scope>,
     pub(crate) subscriptions: Writer<Guarded<Subscription>>,
+    pub(crate) tiers: Writer<Guarded<TierConfiguration>>,
     pub(crate) connections: Writer<Guarded<VendorConnection>>,
     pub(crate) secrets: Writer<PartialObjectMeta<Secret>>,
     _stop: watch::Sender<bool>,
@@ -46,12 +47,13 @@ pub(crate) struct World {
 /// An operator that watches one namespace, with these labels.
 pub(crate) fn world(server: Router, namespace: &str, labels: Option<&str>) -> World {
     let (subscriptions, subscription_writer) = reflector::store();
+    let (tiers, tier_writer) = reflector::store();
     let (connections, connection_writer) = reflector::store();
     let (secrets, secret_writer) = reflector::store();
     let scope = Arc::new(Scope {
         namespace: Some(namespace.into()),
         subscriptions,
-        tiers: reflector::store().0,
+        tiers,
         connections,
         cluster_connections: None,
         cluster_resource_namespace: OWN.into(),
@@ -79,6 +81,7 @@ pub(crate) fn world(server: Router, namespace: &str, labels: Option<&str>) -> Wo
         ctx,
         scope,
         subscriptions: subscription_writer,
+        tiers: tier_writer,
         connections: connection_writer,
         secrets: secret_writer,
         _stop: stop,

@@ -190,20 +190,27 @@ impl Tell {
         let _ = self.queues.tiers.send(reference.into());
     }
 
-    /// What was kept because of a Subscription may go now: the tiers it names, and their own tenants.
+    /// What was kept because of a Subscription may go now: the tiers it names and those above them, and their
+    /// own tenants. The Subscription for the tenant of one between may be away, and tells nobody.
     fn tiers_above(&self, object: &Guarded<Subscription>) {
         let Ok(subscription) = &object.0 else {
             return;
         };
-        let namespace = object.namespace().unwrap_or_default();
-        for (_, tier) in subscription.spec.tiers.levels() {
-            let Some(reference) = &tier.tier_configuration_ref else {
-                continue;
-            };
-            let above = ObjectRef::new(&reference.name).within(&namespace);
+        let within = object.namespace().unwrap_or_default();
+        let tell = |tier: &str| {
+            let above = ObjectRef::new(tier).within(&within);
             let _ = self.queues.tiers.send(above.into());
-            let own = ObjectRef::new(&tier::child_name(&reference.name)).within(&namespace);
+            let own = ObjectRef::new(&tier::child_name(tier)).within(&within);
             let _ = self.queues.subscriptions.send(own.into());
+        };
+        let named = subscription.spec.tiers.levels();
+        for reference in named.filter_map(|(_, tier)| tier.tier_configuration_ref.as_ref()) {
+            tell(&reference.name);
+            if let Some(Ok(tier)) = self.scope.tier(&within, &reference.name)
+                && let Some(parent) = &tier.spec.parent_ref
+            {
+                tell(&parent.name);
+            }
         }
     }
 

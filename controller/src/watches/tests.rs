@@ -5,8 +5,10 @@ use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 use futures::{channel::mpsc, stream};
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::core::Status;
+use serde_json::{Value, json};
 
 use super::*;
+use crate::testing::{cache, decoded, world};
 
 fn map(name: &str, uid: &str, version: &str) -> ConfigMap {
     ConfigMap {
@@ -167,4 +169,49 @@ fn what_may_repeat_a_secret_is_not_kept() {
     without_words(&mut secret);
     assert!(!format!("{secret:?}").contains("hunter2"));
     assert_eq!(secret.uid().as_deref(), Some("1"));
+}
+
+/// The Subscription for the reseller's tenant may be away, and would have told the distributor.
+#[tokio::test]
+async fn the_last_customer_of_a_reseller_tells_the_distributor_too() {
+    let object = |kind: &str, name: &str, spec: Value| {
+        json!({
+            "apiVersion": "fulfillment-operator.io/v1alpha1", "kind": kind,
+            "metadata": {"name": name, "namespace": "team", "uid": name},
+            "spec": spec,
+        })
+    };
+    let tier = |level: u8, parent: Value| {
+        json!({
+            "connectionRef": {"name": "acme"}, "product": "mail-pro", "level": level,
+            "account": {"name": "N"}, "parentRef": parent,
+        })
+    };
+    let mut world = world(axum::Router::new(), "team", None);
+    for (name, spec) in [
+        ("north", tier(1, json!({"name": "top"}))),
+        ("top", tier(2, Value::Null)),
+        ("south", tier(1, Value::Null)),
+    ] {
+        cache(&mut world.tiers, &object("TierConfiguration", name, spec));
+    }
+    let mail = json!({
+        "connectionRef": {"name": "acme"}, "product": "mail-pro",
+        "tiers": {"tier1": {"tierConfigurationRef": {"name": "north"}}},
+    });
+    let (queues, mut queued) = Queues::new();
+    let tell = Tell {
+        scope: Arc::clone(&world.scope),
+        queues,
+    };
+    let gone = Event::Delete(decoded(&object("Subscription", "mail", mail)));
+    tell.subscription(&world.ctx, &gone, None);
+    let mut told = Vec::new();
+    while let Ok(tier) = queued.tiers.try_recv() {
+        told.push(tier.obj_ref.name);
+    }
+    while let Ok(subscription) = queued.subscriptions.try_recv() {
+        told.push(subscription.obj_ref.name);
+    }
+    assert_eq!(told, ["north", "top", "north-tier", "top-tier"]);
 }
