@@ -1,25 +1,17 @@
 //! One expression of a dialect: compiled once, its names checked, its cost bounded. What goes wrong is
 //! said without any value, as a value may be a secret.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
-use cel::{
-    Context, Env, ExecutionError, Value as Cel,
-    common::ast::{CallExpr, EntryExpr, Expr, IdedExpr},
-    objects::Key,
-};
+use cel::{Context, Env, ExecutionError, Value as Cel, common::ast::IdedExpr};
 use serde_json::Value;
 
-use super::value::{Names, VALUES, given};
+use super::{
+    map_order::{KEYS, in_order, keys},
+    value::{Names, VALUES, given},
+    walk::{DEPTH, TOO_DEEP, Walk, brackets},
+};
 
-/// The most times an expression can join things with +.
-const JOINS: usize = 64;
-/// How deep an expression can be nested.
-const DEPTH: usize = 40;
-const TOO_DEEP: &str = "it is nested too deep";
 /// What a parser needs of stack, whatever it is given, in bytes: it calls itself for what is nested,
 /// and finds out late that there is too much.
 const STACK: usize = 64 * 1024 * 1024;
@@ -187,151 +179,6 @@ impl Expression {
     }
 }
 
-/// A node that goes too far, and why.
-type TooMuch = (u64, String);
-
-/// A look over a whole expression: the names it declares itself, where it uses which, and what it
-/// costs at most.
-#[derive(Default)]
-struct Walk {
-    own: HashSet<String>,
-    /// The first node that is this name, and that calls this function.
-    idents: HashMap<String, u64>,
-    calls: HashMap<String, u64>,
-    joins: usize,
-}
-
-impl Walk {
-    fn over(&mut self, expression: &IdedExpr, inside: bool, depth: usize) -> Result<(), TooMuch> {
-        let id = expression.id;
-        if depth > DEPTH {
-            return Err((id, TOO_DEEP.into()));
-        }
-        let depth = depth + 1;
-        match &expression.expr {
-            Expr::Call(call) => {
-                self.calls.entry(call.func_name.clone()).or_insert(id);
-                if call.func_name == "_+_" {
-                    self.joins += 1;
-                    if inside && !is_macro_step(call) {
-                        let why = "+ cannot stand inside map, filter, all or exists";
-                        return Err((id, why.into()));
-                    }
-                    if self.joins > JOINS {
-                        return Err((id, format!("+ can be used {JOINS} times at most")));
-                    }
-                }
-                for part in call.target.iter().map(|t| &**t).chain(&call.args) {
-                    self.over(part, inside, depth)?;
-                }
-            }
-            Expr::Comprehension(c) => {
-                if inside {
-                    let why = "map, filter, all and exists cannot stand inside one another";
-                    return Err((id, why.into()));
-                }
-                self.own.extend([c.iter_var.clone(), c.accu_var.clone()]);
-                self.own.extend(c.iter_var2.clone());
-                for part in [
-                    &c.iter_range,
-                    &c.accu_init,
-                    &c.loop_cond,
-                    &c.loop_step,
-                    &c.result,
-                ] {
-                    self.over(part, true, depth)?;
-                }
-            }
-            Expr::List(list) => {
-                for part in &list.elements {
-                    self.over(part, inside, depth)?;
-                }
-            }
-            Expr::Map(map) => {
-                for entry in &map.entries {
-                    self.entry(&entry.expr, inside, depth)?;
-                }
-            }
-            Expr::Struct(made) => {
-                for entry in &made.entries {
-                    self.entry(&entry.expr, inside, depth)?;
-                }
-            }
-            Expr::Select(select) => self.over(&select.operand, inside, depth)?,
-            Expr::Ident(name) => {
-                self.idents.entry(name.clone()).or_insert(id);
-            }
-            Expr::Unspecified | Expr::Literal(_) => {}
-        }
-        Ok(())
-    }
-
-    fn entry(&mut self, entry: &EntryExpr, inside: bool, depth: usize) -> Result<(), TooMuch> {
-        match entry {
-            EntryExpr::StructField(field) => self.over(&field.value, inside, depth),
-            EntryExpr::MapEntry(entry) => {
-                self.over(&entry.key, inside, depth)?;
-                self.over(&entry.value, inside, depth)
-            }
-        }
-    }
-}
-
-/// What a macro goes over, with the keys of a map in order.
-const KEYS: &str = "keys_in_order";
-
-fn keys(over: Cel) -> Cel {
-    let Cel::Map(map) = over else { return over };
-    let mut keys: Vec<&Key> = map.map.keys().collect();
-    keys.sort_unstable();
-    Cel::List(Arc::new(keys.into_iter().map(Cel::from).collect()))
-}
-
-/// Makes each macro go over a map in the order of its keys: in its own, which is another each time, the
-/// same order would be written in other bytes whenever it is sent.
-fn in_order(expression: &mut IdedExpr) {
-    match &mut expression.expr {
-        Expr::Call(call) => {
-            let target = call.target.iter_mut().map(|target| &mut **target);
-            target.chain(&mut call.args).for_each(in_order);
-        }
-        Expr::Comprehension(c) => {
-            let over = IdedExpr {
-                id: c.iter_range.id,
-                expr: Expr::Call(CallExpr {
-                    func_name: KEYS.to_owned(),
-                    target: None,
-                    args: vec![std::mem::take(&mut c.iter_range)],
-                }),
-            };
-            c.iter_range = over;
-        }
-        Expr::List(list) => list.elements.iter_mut().for_each(in_order),
-        Expr::Map(map) => {
-            for entry in &mut map.entries {
-                in_order_within(&mut entry.expr);
-            }
-        }
-        Expr::Struct(made) => {
-            for entry in &mut made.entries {
-                in_order_within(&mut entry.expr);
-            }
-        }
-        Expr::Select(select) => in_order(&mut select.operand),
-        Expr::Ident(_) | Expr::Unspecified | Expr::Literal(_) => {}
-    }
-}
-
-fn in_order_within(entry: &mut EntryExpr) {
-    match entry {
-        EntryExpr::StructField(field) => in_order(&mut field.value),
-        EntryExpr::MapEntry(entry) => {
-            in_order(&mut entry.key);
-            in_order(&mut entry.value);
-        }
-    }
-}
-
 /// Where a byte of the source stands; for a call, whose byte is its bracket, where its name does.
 fn place(source: &str, byte: u32, name: &str) -> String {
     let before = source.get(..byte as usize).unwrap_or(source);
@@ -339,28 +186,6 @@ fn place(source: &str, byte: u32, name: &str) -> String {
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default();
     format!("line {line}, column {}", column.chars().count() + 1)
-}
-
-/// How deep the brackets of a text are nested at most, those in quotes included.
-fn brackets(source: &str) -> usize {
-    let (mut depth, mut most) = (0usize, 0);
-    for c in source.chars() {
-        match c {
-            '(' | '[' | '{' => depth += 1,
-            ')' | ']' | '}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        most = most.max(depth);
-    }
-    most
-}
-
-/// The macros collect by adding a list of one to what they have.
-fn is_macro_step(call: &cel::common::ast::CallExpr) -> bool {
-    match call.args.first().map(|first| &first.expr) {
-        Some(Expr::Ident(name)) => name.starts_with('@'),
-        _ => false,
-    }
 }
 
 fn is_type(name: &str) -> bool {

@@ -4,10 +4,12 @@
 mod answer;
 mod call;
 mod expression;
+mod map_order;
 mod paths;
 #[cfg(test)]
 mod tests;
 mod value;
+mod walk;
 
 use std::collections::BTreeMap;
 
