@@ -1,113 +1,26 @@
 //! The canonical dialect on the wire: JSON in and out. Lenient in what it reads, as vendors differ;
 //! what is not understood is unknown, never guessed.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod error;
+mod order;
 
-use fulfillment_crds::{LimitValue, Limits, ParameterError};
-use secrecy::{ExposeSecret, SecretString};
+use fulfillment_crds::{LimitValue, Limits};
+use secrecy::SecretString;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
-
-use crate::form;
+use serde_json::{Map, Value};
 
 use super::{
-    Fulfillment, FulfillmentStatus, Level, Order, Party, Tenant, TenantStatus,
+    Fulfillment, FulfillmentStatus, Tenant, TenantStatus,
     text::{SHOWN, Secrets},
 };
+use error::parameter_errors;
+pub use error::{error, error_in};
+pub use order::{change_body, create_body, tiers};
 
 /// The longest tenant id that is taken, in bytes.
 const ID_BYTES: usize = 256;
 /// The longest value of an output parameter that is shown, in characters.
 const VALUE: usize = 2048;
-
-/// The body of a create.
-pub fn create_body(order: &Order) -> Value {
-    let mut body = change_body(order, true);
-    if !order.tiers.is_empty() {
-        body.insert("tiers".into(), Value::Object(tiers(&order.tiers)));
-    }
-    body.insert("externalId".into(), order.external_id.clone().into());
-    body.insert("product".into(), order.product.clone().into());
-    if let Some(url) = &order.callback_url {
-        body.insert("callbackUrl".into(), url.clone().into());
-    }
-    if let Some(tier) = order.tier {
-        body.insert("tier".into(), own_tier(order, tier));
-    }
-    Value::Object(body)
-}
-
-/// The body of a change: all declared limits, and parameters and tiers where they differ.
-pub fn change_body(order: &Order, inputs: bool) -> Map<String, Value> {
-    let limits: Map<String, Value> = order
-        .limits
-        .iter()
-        .map(|(name, value)| (name.clone(), value.to_json()))
-        .collect();
-    let mut body = Map::new();
-    body.insert("limits".into(), Value::Object(limits));
-    if inputs && !order.parameters.is_empty() {
-        let values = values(&order.parameters, &order.structured);
-        body.insert("parameters".into(), Value::Object(values));
-    }
-    if inputs && !order.tiers.is_empty() && !order.tiers_withheld {
-        body.insert("tiers".into(), Value::Object(tiers(&order.tiers)));
-    }
-    body
-}
-
-/// Parameters by name; those that have parts as objects.
-fn values(
-    parameters: &BTreeMap<String, SecretString>,
-    structured: &BTreeSet<String>,
-) -> Map<String, Value> {
-    let value = |(name, value): (&String, &SecretString)| {
-        let text = value.expose_secret();
-        let parts = structured.contains(name).then(|| form::parts(text));
-        (
-            name.clone(),
-            parts.flatten().map_or_else(|| json!(text), Value::Object),
-        )
-    };
-    parameters.iter().map(value).collect()
-}
-
-/// Who stands between the vendor and the user.
-pub fn tiers(tiers: &BTreeMap<&'static str, Party>) -> Map<String, Value> {
-    let party = |(name, party): (&&str, &Party)| ((*name).to_owned(), party_body(party).into());
-    tiers.iter().map(party).collect()
-}
-
-fn party_body(party: &Party) -> Map<String, Value> {
-    let mut body = match json!(party.account) {
-        Value::Object(account) => account,
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Map::new()
-        }
-    };
-    if !party.parameters.is_empty() {
-        let values = values(&party.parameters, &party.structured);
-        body.insert("parameters".into(), values.into());
-    }
-    if let Some(tenant) = &party.tenant_id {
-        body.insert("tenantId".into(), tenant.clone().into());
-    }
-    body
-}
-
-/// The reseller whose own tenant is ordered: its level, its account, and the tenant it stands under.
-fn own_tier(order: &Order, level: Level) -> Value {
-    let own = order.tiers.get(level.as_str());
-    let mut body = own.map(party_body).unwrap_or_default();
-    body.insert("level".into(), level.number().into());
-    let above = level
-        .above()
-        .and_then(|above| order.tiers.get(above.as_str()));
-    if let Some(parent) = above.and_then(|party| party.tenant_id.as_ref()) {
-        body.insert("parent".into(), parent.clone().into());
-    }
-    Value::Object(body)
-}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -306,65 +219,11 @@ fn fulfillment(wire: &WireRequest, secrets: &Secrets) -> Fulfillment {
     }
 }
 
-fn parameter_errors(wire: &Value, secrets: &Secrets) -> Vec<ParameterError> {
-    let listed = wire.as_array().into_iter().flatten();
-    let listed = listed.filter_map(|one| Some((one.get("name")?.as_str()?, one.get("message")?)));
-    let named = wire.as_object().into_iter().flatten();
-    let named = named.map(|(name, message)| (name.as_str(), message));
-    let errors: BTreeMap<String, String> = named
-        .chain(listed)
-        .filter(|(name, _)| !name.is_empty())
-        .map(|(name, message)| {
-            let message = message
-                .as_str()
-                .map_or_else(|| message.to_string(), str::to_owned);
-            (secrets.clean(name, 128), secrets.clean(&message, SHOWN))
-        })
-        .take(64)
-        .collect();
-    errors
-        .into_iter()
-        .map(|(name, message)| ParameterError { name, message })
-        .collect()
-}
-
-/// What an error body says: code, message, and what is wrong with single parameters.
-pub fn error(
-    body: &[u8],
-    content_type: &str,
-    secrets: &Secrets,
-) -> (String, String, Vec<ParameterError>) {
-    let Ok(value) = serde_json::from_slice::<Value>(body) else {
-        let text = String::from_utf8_lossy(body);
-        let said = if content_type.contains("html") || text.trim_start().starts_with('<') {
-            "an HTML page".to_owned()
-        } else {
-            secrets.clean(&text, SHOWN)
-        };
-        return (String::new(), said, Vec::new());
-    };
-    error_in(&value, secrets)
-}
-
-/// What an error says that is in JSON.
-pub fn error_in(value: &Value, secrets: &Secrets) -> (String, String, Vec<ParameterError>) {
-    let error = value.get("error").unwrap_or(value);
-    let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default();
-    let message = error.as_str().unwrap_or_else(|| text("message"));
-    let message = if message.is_empty() {
-        value.to_string()
-    } else {
-        message.to_owned()
-    };
-    (
-        secrets.clean(text("code"), 64),
-        secrets.clean(&message, SHOWN),
-        parameter_errors(error.get("parameters").unwrap_or(&Value::Null), secrets),
-    )
-}
-
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+    use serde_json::json;
+
     use super::*;
 
     fn read(body: &str) -> Result<Tenant, String> {
@@ -469,20 +328,5 @@ mod tests {
         assert!(read(&deep).is_err());
         assert_eq!(read("{}").unwrap().id, "");
         assert_eq!(read(r#"{"id":7}"#).unwrap().id, "7");
-    }
-
-    #[test]
-    fn error_bodies_of_every_shape_say_something() {
-        let said = |body: &str, kind: &str| error(body.as_bytes(), kind, &Secrets::default());
-        let (code, message, parameters) = said(
-            r#"{"error":{"code":"bad","message":"no","parameters":{"contact_phone":"not a phone number"}}}"#,
-            "",
-        );
-        assert_eq!((code.as_str(), message.as_str()), ("bad", "no"));
-        assert_eq!(parameters[0].name, "contact_phone");
-        assert_eq!(said(r#"{"error":"tenant exists"}"#, "").1, "tenant exists");
-        assert_eq!(said("<html><body>oops", "text/html").1, "an HTML page");
-        assert_eq!(said("plain", "text/plain").1, "plain");
-        assert_eq!(said(r#"{"a":1}"#, "").1, r#"{"a":1}"#);
     }
 }
