@@ -21,6 +21,9 @@ const CALM: Duration = Duration::from_millis(100);
 /// but no longer than this, so that events come slowly while there is much to do.
 const MOST: Duration = Duration::from_millis(200);
 
+/// Where the API server wants the events of what has no namespace.
+const CLUSTER: &str = "default";
+
 /// Events that wait at most; later ones are dropped.
 const QUEUE: usize = 1024;
 
@@ -50,7 +53,8 @@ impl Events {
             while let Some((regarding, note)) = queue.recv().await {
                 budget.token().await;
                 cluster.calm(CALM, MOST).await;
-                let namespace = regarding.namespace.clone().unwrap_or_default();
+                let namespace = regarding.namespace.clone();
+                let namespace = namespace.unwrap_or_else(|| CLUSTER.into());
                 let api: Api<Event> = cluster.api(&namespace);
                 let event = event(regarding, note, &instance);
                 // In a namespace that is going away this is refused, and that is fine.

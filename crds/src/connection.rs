@@ -87,7 +87,8 @@ pub struct VendorConnectionSpec {
     pub budget: Budget,
 
     /// That the vendor calls back when something has changed: creates carry a callbackUrl. Needs an
-    /// operator started with --callback-url. Left out: the vendor is only polled.
+    /// operator started with --callback-url; without it the vendor is only polled, and the message of
+    /// Ready says so. Left out: the vendor is only polled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub callback: Option<Callback>,
 

@@ -238,6 +238,37 @@ fn who_calls_back_is_asked_less_often_until_a_callback_stays_away() {
 }
 
 #[test]
+fn an_operator_that_hears_no_callbacks_says_so_on_the_connection() {
+    let world = World::builder().connection(json!({"callback": {}})).start();
+    let says = |reason: &str, expected: bool| {
+        world.until(reason, "VendorConnection", "acme", |acme| {
+            standing(acme, "Ready") == format!("True {reason}")
+                && message(acme, "Ready").contains("without --callback-url") == expected
+        });
+    };
+    says("Configured", true);
+    let note = world.event("acme", "DependencyNotReady");
+    assert!(note.contains("without --callback-url"), "{note}");
+    // What is bought is bought, and polled.
+    world.subscribe("mail", json!({}));
+    world.ready("mail");
+    assert_eq!(url(&world), "");
+    says("VendorAnswers", true);
+
+    world.kubectl(&[
+        "patch",
+        "vendorconnection",
+        "acme",
+        "--type=merge",
+        "-p",
+        r#"{"spec": {"callback": null}}"#,
+    ]);
+    says("VendorAnswers", false);
+    let events = world.events("acme");
+    assert_eq!(events.len(), 1, "{events:?}");
+}
+
+#[test]
 fn a_callback_secret_that_is_missing_is_said_waited_for_and_held() {
     let (world, _) = world("standard-webhooks", KEY, Some(KEY));
     world.kubectl(&["delete", "secret", "acme-callback"]);

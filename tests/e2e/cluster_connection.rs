@@ -399,13 +399,22 @@ fn two_kinds_of_one_name_are_two_connections() {
     // Both are called acme, and so are their Secrets.
     let named = |yaml: String| yaml.replace("\"shared\"", "\"acme\"");
     world.apply_in(world.operator_namespace(), &named(shared_secret(TOKEN)));
-    world.apply(&named(shared(other.url(), &[here], json!({}))));
+    let unheard = json!({"callback": {}});
+    world.apply(&named(shared(other.url(), &[here], unheard)));
     world.subscribe("near", json!({}));
     world.apply(&named(order("far", json!({}))));
     world.ready("near");
     world.ready("far");
     assert_eq!(world.vendor.count("live"), 1);
     assert_eq!(other.count("live"), 1);
+    // Events about what has no namespace stand in `default`.
+    world.eventually("it says that it hears no callbacks", SOON, || {
+        let events = world.kubectl(&["get", "events", "--namespace=default"]);
+        let said = |line: &&str| line.contains("clustervendorconnection/acme");
+        let line = events.lines().find(said).map(str::to_owned);
+        line.filter(|line| line.contains("without --callback-url"))
+            .ok_or(events)
+    });
     for kind in ["VendorConnection", KIND] {
         world.until("one is counted", kind, "acme", |acme| {
             acme["status"]["subscriptions"] == 1

@@ -4,6 +4,7 @@
 mod behind;
 #[cfg(test)]
 mod tests;
+mod unheard;
 
 use std::{
     collections::HashMap,
@@ -27,6 +28,7 @@ use crate::{
     report,
 };
 use behind::{Behind, is_held, seen};
+use unheard::{ended, is_unheard, warn};
 
 /// How often the count is written while it neither leaves nor reaches 0: the longest pause here.
 const COUNT: Duration = Duration::from_secs(60);
@@ -105,18 +107,19 @@ async fn pass(
             pace::now(),
         )
     };
+    let mut ready = match ready {
+        // What an earlier process learnt stands until a call says otherwise.
+        Ok((Reason::Configured, _)) if learnt(&before, generation) => before.conditions[0].clone(),
+        Ok((reason, message)) => condition(reason, message, "True"),
+        Err((reason, message)) => condition(reason, &message, "False"),
+    };
+    let unheard = connection.spec().callback.is_some() && ctx.settings.callback_url.is_none();
+    ready.message = ended(&ready.message, unheard);
     let after = VendorConnectionStatus {
         observed_generation: generation,
         subscriptions: Some(count),
         open_until: ctx.links.get(&key).circuit.open_until().map(Time),
-        conditions: vec![match ready {
-            // What an earlier process learnt stands until a call says otherwise.
-            Ok((Reason::Configured, _)) if learnt(&before, generation) => {
-                before.conditions[0].clone()
-            }
-            Ok((reason, message)) => condition(reason, message, "True"),
-            Err((reason, message)) => condition(reason, &message, "False"),
-        }],
+        conditions: vec![ready],
     };
     write(ctx, connection, &before, &after, last).await
 }
@@ -259,7 +262,10 @@ async fn write(
     let urgent = crossed || before.observed_generation != after.observed_generation;
     let pause = if urgent {
         Duration::ZERO
-    } else if word(before) != word(after) || before.open_until != after.open_until {
+    } else if word(before) != word(after)
+        || is_unheard(before) != is_unheard(after)
+        || before.open_until != after.open_until
+    {
         HEALTH
     } else if count(before) != count(after) {
         COUNT
@@ -273,6 +279,9 @@ async fn write(
         .write_connection_status(connection, after)
         .await?;
     stamp(&last.written, &uid);
+    if is_unheard(after) && !is_unheard(before) {
+        warn(ctx, connection);
+    }
     Ok(IDLE)
 }
 
