@@ -1,6 +1,8 @@
 //! What the operator is started with: parsed once, validated once. The only reader of flags and of
 //! the environment.
 
+mod selector;
+
 use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -27,7 +29,7 @@ pub struct Args {
     pub watch_namespaces: Vec<String>,
 
     /// Only Subscriptions with these labels, for example tier=gold.
-    #[arg(long, env = "FULFILLMENT_WATCH_LABEL_SELECTOR")]
+    #[arg(long, env = "FULFILLMENT_WATCH_LABEL_SELECTOR", value_parser = selector::selector)]
     pub watch_label_selector: Option<String>,
 
     /// How many Subscriptions call vendors at the same time, over all connections.
@@ -430,6 +432,7 @@ mod tests {
             ("--installation-key-secret=key", "namespace/name"),
             ("--watch-namespace=Team A", "--watch-namespace"),
             ("--watch-namespace=", "team-a"),
+            ("--watch-label-selector=a b", "--watch-label-selector"),
             ("--create-installation-key=no", "--create-installation-key"),
             ("--allow-vendor-network=10.0.0.0", "--allow-vendor-network"),
         ] {
