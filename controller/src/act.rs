@@ -238,7 +238,7 @@ async fn call(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), KubeErr
             "no connection to call the vendor through".into(),
         ));
     };
-    let client = &usable.client;
+    let client = usable.clients.newest();
     let Some(operation) = operation(step, seen, client) else {
         return Ok(());
     };
@@ -264,17 +264,20 @@ async fn call(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), KubeErr
         seen.facts.name()
     };
     let token = under_way(seen).unwrap_or_default();
-    let send = async |operation: Operation| match operation {
-        Operation::Create => client.create(order, deadline).await,
-        Operation::Lookup => client.lookup(name, order).await,
-        Operation::Get => client.get(&tenant, order).await,
-        Operation::Poll => client.poll(&tenant, &token, order).await,
-        Operation::Change => client.change(&tenant, order, with_inputs).await,
-        Operation::Disable => client.disable(&tenant, order).await,
-        Operation::Enable => client.enable(&tenant, order).await,
-        Operation::Delete => client.delete(&tenant, order).await,
+    let (tenant, token) = (tenant.as_str(), token.as_str());
+    let send = |client: Arc<VendorClient>| async move {
+        match operation {
+            Operation::Create => client.create(order, deadline).await,
+            Operation::Lookup => client.lookup(name, order).await,
+            Operation::Get => client.get(tenant, order).await,
+            Operation::Poll => client.poll(tenant, token, order).await,
+            Operation::Change => client.change(tenant, order, with_inputs).await,
+            Operation::Disable => client.disable(tenant, order).await,
+            Operation::Enable => client.enable(tenant, order).await,
+            Operation::Delete => client.delete(tenant, order).await,
+        }
     };
-    let mut answer = usable.link.call(send(operation)).await;
+    let mut answer = usable.call(operation, send).await;
     if let (Some(product), Ok(answer)) = (usable.product(&seen.object.spec.product), &mut answer) {
         for tenant in answer.said.tenants() {
             product::sort(product, tenant);

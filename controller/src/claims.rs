@@ -124,6 +124,7 @@ pub fn refuse_taken(
         code: CONFLICT.to_owned(),
         message: why,
         parameters: Vec::new(),
+        unsent: false,
     })
 }
 

@@ -23,14 +23,27 @@ use crate::{
 pub type Secrets = BTreeMap<String, Option<Secret>>;
 
 /// What to call a vendor with.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Keys {
     /// How to authenticate.
     pub credentials: Credentials,
     /// What to show to a vendor who asks for a certificate.
     pub certificate: Option<ClientCertificate>,
-    /// Every secret part by a name, to be hashed: when one changes, a back-off ends.
+    /// Every secret part by Secret and key, and what `auth` says of them, to be hashed: when one
+    /// changes, a back-off ends.
     pub parts: BTreeMap<String, SecretString>,
+}
+
+impl Keys {
+    /// The Secrets that they stand in.
+    pub fn secret_names(&self) -> Vec<&str> {
+        let parts = self.parts.keys();
+        let mut names: Vec<&str> = parts
+            .filter_map(|part| Some(part.split_once('/')?.0))
+            .collect();
+        names.dedup();
+        names
+    }
 }
 
 /// The Secrets a connection names.
@@ -95,6 +108,11 @@ pub fn keys(
         Some(reference) => Some(certificate(&reference.name, &mut read)?),
         None => None,
     };
+    if let Some(auth) = &spec.auth {
+        // A client's id and whom it is shown to stand in no Secret.
+        let auth = serde_json::json!(auth).to_string();
+        parts.insert("auth".into(), auth.into());
+    }
     Ok(Keys {
         credentials,
         certificate,

@@ -8,9 +8,7 @@ mod socket;
 
 use std::{sync::Arc, time::Duration};
 
-use fulfillment_operator::vendor::{
-    Class, Credentials, Effect, Order, VendorClient, client::Settings,
-};
+use fulfillment_operator::vendor::{Credentials, Effect, Order, VendorClient, client::Settings};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use settings::settings;
 use socket::read_request;
@@ -24,7 +22,7 @@ use tokio_rustls::{
 async fn create(
     until: Instant,
     deadline: Instant,
-) -> (Result<(), (Class, Effect, String)>, Option<String>) {
+) -> (Result<(), (bool, Effect, String)>, Option<String>) {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
@@ -59,7 +57,7 @@ async fn create(
     drop(client);
     let answer = answer
         .map(|_| ())
-        .map_err(|e| (e.class, e.effect, e.message));
+        .map_err(|e| (e.unsent, e.effect, e.message));
     (answer, server.await.unwrap())
 }
 
@@ -67,8 +65,8 @@ async fn create(
 async fn a_create_that_is_late_after_the_handshake_is_not_sent() {
     let deadline = Instant::now() + Duration::from_millis(500);
     let (answer, read) = create(deadline, deadline).await;
-    let (class, effect, message) = answer.unwrap_err();
-    assert_eq!((class, effect), (Class::Transient, Effect::None));
+    let (unsent, effect, message) = answer.unwrap_err();
+    assert_eq!((unsent, effect), (true, Effect::None));
     assert!(message.contains("not sent in time"), "{message}");
     assert_eq!(read, None, "nothing was sent");
 }

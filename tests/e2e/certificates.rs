@@ -240,6 +240,13 @@ fn a_certificate_is_replaced_while_everything_runs() {
     );
     seats(53);
     world.ready("mail");
+
+    // One that the vendor does not know.
+    world.apply(&first.secret("pair"));
+    world.refusal("mail", "asking");
+    seats(54);
+    world.ready("mail");
+    assert_eq!(asking.vendor.tenant()["limits"]["seats"], 54);
     assert_eq!(world.operator.pid(), process);
     assert_eq!(
         (asking.vendor.count("create"), asking.vendor.count("live")),

@@ -132,6 +132,7 @@ fn a_namespace_it_allows_is_served_with_the_secret_of_the_operators_namespace() 
 
     // A Secret that is replaced counts at once.
     world.apply_in(world.operator_namespace(), &shared_secret("canary-wrong"));
+    world.operator.restart();
     world.apply(&order("mail", json!({"limits": {"seats": 60}})));
     world.stands("mail", "Ready", "False Unauthorized");
     world.apply_in(world.operator_namespace(), &shared_secret(TOKEN));

@@ -247,6 +247,15 @@ fn a_wrong_client_secret_is_said_and_the_right_one_is_used_at_once() {
     world.apply(&secret("client", &[("secret", SECRET)]));
     world.ready("mail");
     assert_eq!(world.vendor.count("create"), 1);
+
+    // In the place of a right one it is reported, and the token of the client before goes on.
+    world.apply(&secret("client", &[("secret", "canary-wrong")]));
+    let acme = world.refusal("mail", "acme");
+    let said = message(&acme, "Ready");
+    assert!(said.contains("invalid_client"), "{said}");
+    world.subscribe("mail", json!({"limits": {"seats": 51}}));
+    world.ready("mail");
+    assert_eq!(world.vendor.tenant()["limits"]["seats"], 51);
 }
 
 #[test]

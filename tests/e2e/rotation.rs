@@ -2,8 +2,8 @@
 
 use e2e::{
     World,
-    objects::{message, secret, standing},
-    vendor::{TOKEN, operations},
+    objects::{self, message, secret, standing},
+    vendor::{Call, TOKEN, operations},
 };
 use serde_json::{Value, json};
 
@@ -94,4 +94,68 @@ fn a_new_process_has_no_credentials_from_before() {
     world.apply(&secret("acme", &[("token", TOKEN)]));
     world.ready("mail");
     assert_eq!(world.vendor.tenant()["limits"]["seats"], 51);
+}
+
+#[test]
+fn a_wrong_credential_is_reported_and_stops_nothing() {
+    let world = World::start();
+    world.subscribe("mail", json!({}));
+    world.ready("mail");
+    let url = world.vendor.url();
+    let wrong_token = secret("acme", &[("token", "canary-wrong")]);
+    // The same, said in another way.
+    let basic = json!({"auth": {"bearer": null, "basic": {"secretRef": {"name": "basic"}}}});
+    let another_way = objects::all(&[
+        secret("basic", &[("username", "me"), ("password", "canary-wrong")]),
+        objects::connection(url, basic),
+    ]);
+    let right = objects::all(&[
+        secret("acme", &[("token", TOKEN)]),
+        objects::connection(url, json!({})),
+    ]);
+    for (number, (wrong, holds)) in [(wrong_token, "acme"), (another_way, "basic")]
+        .into_iter()
+        .enumerate()
+    {
+        world.apply(&wrong);
+        let acme = world.refusal("mail", "acme");
+        let said = message(&acme, "Ready");
+        for part in [&format!("Secret {holds} are refused"), "401", "correct it"] {
+            assert!(said.contains(part), "{said}");
+        }
+        assert!(!said.contains("canary-wrong"), "{said}");
+
+        // What is there is read and changed, what is new is bought, and what was refused is not shown
+        // to the vendor each time.
+        let before = world.vendor.sequence();
+        let seats = 60 + number;
+        world.subscribe("mail", json!({"limits": {"seats": seats}}));
+        let mail = world.ready("mail");
+        assert_eq!(standing(&mail, "Ready"), "True Active");
+        assert_eq!(world.vendor.tenant()["limits"]["seats"], seats);
+        let new = format!("new-{number}");
+        world.subscribe(&new, json!({}));
+        world.ready(&new);
+        world.unsubscribe(&new);
+        let calls = world.vendor.calls_since(before);
+        let refused = calls.iter().filter(|call| call.status() == Some(401));
+        let refused: Vec<String> = refused.map(Call::brief).collect();
+        assert_eq!(refused, [""; 0]);
+
+        world.apply(&right);
+        world.until("the report ends", "VendorConnection", "acme", |acme| {
+            standing(acme, "Ready").starts_with("True ")
+        });
+    }
+    assert!(!world.operator.log().contains("canary-wrong"));
+
+    // A new process has none from before.
+    world.apply(&secret("acme", &[("token", "canary-wrong")]));
+    world.refusal("mail", "acme");
+    world.operator.restart();
+    world.subscribe("mail", json!({"limits": {"seats": 70}}));
+    world.stands("mail", "Ready", "False Unauthorized");
+    world.apply(&right);
+    world.ready("mail");
+    assert_eq!(world.vendor.count("live"), 1);
 }

@@ -6,7 +6,7 @@ use crate::{
     binaries::workspace,
     history::Twins,
     log_tail,
-    objects::{self, condition, is_observed, standing},
+    objects::{self, condition, is_observed, message, standing},
     orders::Watch,
     poll_or,
     vendor::{TOKEN, identity_flag, identity_of},
@@ -383,6 +383,23 @@ impl World {
     pub fn request(&self, name: &str, token: &str) {
         let annotation = format!("reconcile.fluxcd.io/requestedAt={token}");
         self.annotate(name, &annotation);
+    }
+
+    /// Asks for a look at a Subscription, again and again, until its connection says that its new
+    /// credentials are refused and calls go on: a Secret and a Subscription come to the operator by two
+    /// watches, in any order.
+    pub fn refusal(&self, subscription: &str, connection: &str) -> Value {
+        let mut asked = 0;
+        self.eventually("the new credentials are refused", SOON, || {
+            asked += 1;
+            self.request(subscription, &format!("look-{connection}-{asked}"));
+            let object = self.get("VendorConnection", connection);
+            let said = message(&object, "Ready");
+            let refused = standing(&object, "Ready") == "False Unauthorized"
+                && said.contains("the new credentials in Secret")
+                && said.contains("calls go on with the former ones");
+            if refused { Ok(object) } else { Err(said) }
+        })
     }
 
     /// `kubectl annotate --overwrite subscription NAME KEY=VALUE` (or `KEY-`).

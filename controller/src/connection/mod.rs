@@ -224,13 +224,16 @@ async fn ready(ctx: &Context, scope: &Scope, key: &ConnectionKey) -> Result<Read
             stale: Some(trouble),
             ..
         }) => Err((trouble.reason, trouble.message)),
-        Ok(usable) => match usable.link.health() {
-            Health::Unused => Ok((
+        Ok(usable) => match (usable.link.health(), usable.refusal()) {
+            (Health::Fails(reason, message), _) => Err((reason, message)),
+            (Health::Unused | Health::Answers, Some(why)) => Err((Reason::Unauthorized, why)),
+            (Health::Unused, None) => Ok((
                 Reason::Configured,
                 "the references resolve; no call was made yet",
             )),
-            Health::Answers => Ok((Reason::VendorAnswers, "the vendor answered the last call")),
-            Health::Fails(reason, message) => Err((reason, message)),
+            (Health::Answers, None) => {
+                Ok((Reason::VendorAnswers, "the vendor answered the last call"))
+            }
         },
     })
 }
@@ -244,18 +247,10 @@ async fn write(
     last: &Last,
 ) -> Result<Duration, KubeError> {
     let uid = connection.meta().uid.clone().unwrap_or_default();
+    // What a vendor says varies with each call, but the link keeps what it said first.
     let word = |s: &VendorConnectionStatus| {
-        s.conditions
-            .first()
-            // What a vendor says varies with each call; what is missing is news.
-            .map(|c: &Condition| {
-                let missing = c.reason == Reason::DependencyNotReady.as_str();
-                (
-                    c.status.clone(),
-                    c.reason.clone(),
-                    missing.then(|| c.message.clone()),
-                )
-            })
+        let ready = s.conditions.first();
+        ready.map(|c: &Condition| (c.status.clone(), c.reason.clone(), c.message.clone()))
     };
     let count = |s: &VendorConnectionStatus| s.subscriptions.unwrap_or(-1);
     let crossed = (count(before) > 0) != (count(after) > 0) || count(before) < 0;

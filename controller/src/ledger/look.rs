@@ -153,5 +153,6 @@ fn no_list() -> VendorError {
         code: String::new(),
         message: "the vendor answered the lookup without a list".into(),
         parameters: Vec::new(),
+        unsent: false,
     }
 }

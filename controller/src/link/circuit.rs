@@ -105,6 +105,13 @@ impl Circuit {
         }
     }
 
+    /// A call was not made after all, and it may have been the one that was to find out.
+    pub fn unsent(&self) {
+        if let Some(open) = &mut lock(&self.0).open {
+            open.probe = None;
+        }
+    }
+
     /// Another client, other credentials: what was learnt with those before says nothing.
     pub fn close(&self) {
         *lock(&self.0) = State::default();
@@ -166,6 +173,17 @@ mod tests {
             assert!(circuit.note(true));
             last = wait;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_the_operator_did_not_send_leaves_the_turn_to_the_next() {
+        let circuit = Circuit::default();
+        fail(&circuit, FAILURES);
+        tokio::time::advance(FIRST).await;
+        assert_eq!(circuit.admit(), Ok(()));
+        circuit.unsent();
+        assert_eq!(circuit.admit(), Ok(()), "another's turn");
+        assert!(circuit.open_until().is_some(), "nothing was found out");
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use fulfillment_crds::{IdentityMode, VendorConnectionSpec};
 
+use super::rotation::{Clients, Former, Held};
 use crate::{
     controller::Context,
     credentials::Keys,
@@ -13,18 +14,38 @@ use crate::{
     vendor::{VendorClient, client::Settings, guard::AddressPolicy},
 };
 
-pub(super) fn client(
+/// The client with these credentials, and the one with those that the vendor `took` last.
+pub(super) fn clients(
     ctx: &Context,
     connection: &Connection,
     keys: Keys,
-) -> Result<(Arc<VendorClient>, String), String> {
-    let spec = connection.spec();
-    let hash = ctx.key.inputs_hash(&keys.parts).unwrap_or_default();
+    took: Option<Held>,
+) -> Result<Clients, String> {
+    let held = Held {
+        hash: ctx.key.inputs_hash(&keys.parts).unwrap_or_default(),
+        whom: whom(connection),
+        keys,
+    };
+    let newest = client(ctx, connection, held.keys.clone())?;
+    let former = took.and_then(|held| {
+        let client = client(ctx, connection, held.keys.clone()).ok()?;
+        Some(Former { held, client })
+    });
+    Ok(Clients::new(newest, held, former))
+}
+
+/// Whom credentials are shown to.
+pub(super) fn whom(connection: &Connection) -> String {
+    let uid = connection.meta().uid.as_deref().unwrap_or_default();
+    format!("{uid} {}", connection.spec().url)
+}
+
+fn client(ctx: &Context, connection: &Connection, keys: Keys) -> Result<Arc<VendorClient>, String> {
     let addresses = ctx.settings.addresses.clone();
     let meter = Meter::new(Arc::clone(&ctx.metrics), connection.key().label());
-    let settings = settings(spec, keys, addresses, ctx.gate.fence(), meter);
+    let settings = settings(connection.spec(), keys, addresses, ctx.gate.fence(), meter);
     let client = VendorClient::new(&settings).map_err(|why| why.to_string())?;
-    Ok((Arc::new(client), hash))
+    Ok(Arc::new(client))
 }
 
 /// What the client of a connection is made of.

@@ -4,11 +4,11 @@
 mod circuit;
 mod client;
 mod protect;
+mod rotation;
 mod usable;
 
 use std::{
     collections::HashMap,
-    future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -20,13 +20,15 @@ use crate::{
     facts::Trouble,
     kinds::{Connection, ConnectionKey},
     vendor::{
-        Answer, Class, VendorClient, VendorError, budget::Budget, deletes::Deletes,
+        Answer, Class, Operation, VendorClient, VendorError, budget::Budget, deletes::Deletes,
         vanish::Vanished,
     },
 };
 pub use circuit::Circuit;
 pub use client::settings;
 pub use protect::{Protected, protect};
+pub use rotation::Clients;
+use usable::wrong;
 pub use usable::{is_recorded, usable, usable_by, usable_from};
 
 /// What the last call through a connection said of it.
@@ -41,21 +43,19 @@ pub enum Health {
     Fails(Reason, String),
 }
 
-/// A client, and what it is made of.
+/// The clients, and what they are made of.
 #[derive(Clone, Debug)]
 struct Made {
-    client: Arc<VendorClient>,
+    clients: Arc<Clients>,
     /// Uid and generation of the connection.
     of: String,
-    /// A keyed hash of its credentials.
-    credentials: String,
 }
 
 /// What is known of a connection and its Secrets as they are now.
 #[derive(Clone, Debug, Default)]
 struct Known {
     version: String,
-    /// The client, of Secrets as they were last fit for use.
+    /// The clients, of Secrets as they were last fit for use.
     made: Option<Made>,
     /// Why connection or Secrets are not fit for use now.
     trouble: Option<Trouble>,
@@ -99,8 +99,8 @@ pub struct Usable {
     pub secrets_namespace: String,
     /// Its link.
     pub link: Arc<Link>,
-    /// Its client.
-    pub client: Arc<VendorClient>,
+    /// Its clients.
+    pub clients: Arc<Clients>,
     /// Its budget.
     pub budget: Arc<Budget>,
     /// Changes with the connection or its Secrets.
@@ -115,6 +115,37 @@ impl Usable {
     pub fn product(&self, name: &str) -> Option<&Product> {
         let products = &self.connection.spec().products;
         products.iter().find(|product| product.name == name)
+    }
+
+    /// Makes one call, which the connection's status hears of.
+    ///
+    /// # Errors
+    ///
+    /// The call's own.
+    pub async fn call<C: Future<Output = Result<Answer, VendorError>>>(
+        &self,
+        operation: Operation,
+        send: impl Fn(Arc<VendorClient>) -> C,
+    ) -> Result<Answer, VendorError> {
+        let (answer, news) = self.clients.call(operation, send).await;
+        if self.link.note(&answer) || news {
+            self.link.tell();
+        }
+        answer
+    }
+
+    /// That the vendor refuses the credentials as they are now, where calls go on with the former ones.
+    pub fn refusal(&self) -> Option<String> {
+        let (said, secrets) = self.clients.refusal()?;
+        let place = if secrets.is_empty() {
+            "spec.auth".to_owned()
+        } else {
+            format!("Secret {}", secrets.join(", "))
+        };
+        let why = format!(
+            "the new credentials in {place} are refused: {said}; calls go on with the former ones, as long as the operator's process lives"
+        );
+        Some(wrong(&self.link.key, &self.secrets_namespace, &why))
     }
 }
 
@@ -171,18 +202,14 @@ impl Link {
         lock(&self.health).clone()
     }
 
-    /// Makes one call, which the connection's status hears of.
-    ///
-    /// # Errors
-    ///
-    /// The call's own.
-    pub async fn call(
-        &self,
-        call: impl Future<Output = Result<Answer, VendorError>>,
-    ) -> Result<Answer, VendorError> {
-        let answer = call.await;
-        let health = match &answer {
+    /// Learns from what became of a call; says whether the connection's status has news.
+    fn note(&self, answer: &Result<Answer, VendorError>) -> bool {
+        let health = match answer {
             Ok(_) => Health::Answers,
+            Err(error) if error.unsent => {
+                self.circuit.unsent();
+                return false;
+            }
             Err(error) => match error.class {
                 Class::Refused | Class::Busy => Health::Answers,
                 Class::Transient | Class::Throttled | Class::Auth => {
@@ -199,11 +226,7 @@ impl Link {
         if news {
             *known = health;
         }
-        drop(known);
-        if news || turned {
-            self.tell();
-        }
-        answer
+        news || turned
     }
 
     /// Says that the connection's status has news.
@@ -221,5 +244,43 @@ impl Link {
         let made = Arc::new(Budget::of(spec));
         *budget = Some((spec.clone(), Arc::clone(&made)));
         made
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vendor::Effect;
+
+    #[tokio::test]
+    async fn what_the_operator_does_not_send_says_nothing_of_the_vendor() {
+        let (changed, _) = mpsc::unbounded_channel();
+        let key = ConnectionKey {
+            namespace: None,
+            name: "acme".into(),
+        };
+        let link = Links::new(changed).get(&key);
+        let failed = |unsent| {
+            Err(VendorError {
+                class: Class::Transient,
+                effect: Effect::None,
+                retry_after: None,
+                status: None,
+                code: String::new(),
+                message: "no".into(),
+                parameters: Vec::new(),
+                unsent,
+            })
+        };
+        for _ in 0..100 {
+            assert!(!link.note(&failed(true)));
+        }
+        assert_eq!(link.health(), Health::Unused);
+        assert_eq!(link.circuit.open_until(), None);
+        for _ in 0..100 {
+            link.note(&failed(false));
+        }
+        assert!(matches!(link.health(), Health::Fails(..)));
+        assert!(link.circuit.open_until().is_some());
     }
 }

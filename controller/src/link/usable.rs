@@ -1,9 +1,16 @@
 //! From the connection that an object names to one that can be used: whether it may be, with which
 //! client, or what is in the way.
 
+use std::sync::Arc;
+
 use fulfillment_crds::{Subscription, annotations};
 
-use super::{Known, Link, Made, Usable, client::client, lock};
+use super::{
+    Known, Link, Made, Usable,
+    client::{clients, whom},
+    lock,
+    rotation::Held,
+};
 use crate::{
     controller::{Context, Scope},
     credentials::{self, Secrets, secret_names},
@@ -134,7 +141,10 @@ async fn prepare(
     let known = if known.version == version {
         known
     } else {
-        let made = make(ctx, &secrets_namespace, &connection, of).await?;
+        let took = known
+            .made
+            .and_then(|made| made.clients.last_taken(&whom(&connection)));
+        let made = make(ctx, &secrets_namespace, &connection, of, took).await?;
         link.learn(version, made)
     };
     let Some(made) = known.made else {
@@ -143,8 +153,8 @@ async fn prepare(
     };
     Ok(Ok(Usable {
         budget: link.budget(&connection.spec().budget),
-        fingerprint: format!("{}/{}", made.of, made.credentials),
-        client: made.client,
+        fingerprint: format!("{}/{}", made.of, made.clients.hash()),
+        clients: made.clients,
         connection,
         secrets_namespace,
         link,
@@ -161,10 +171,11 @@ impl Link {
         *known = match made {
             Ok((made, trouble)) => {
                 // The same credentials in another version of the Secret (our own finalizer changes
-                // it), or made by two passes at once: one client, as it has the connections, and
-                // the token.
-                let same =
-                    |before: &Made| before.of == made.of && before.credentials == made.credentials;
+                // it), or made by two passes at once: one client, as it has the connections, the
+                // token, and what the vendor said to them.
+                let same = |before: &Made| {
+                    before.of == made.of && before.clients.hash() == made.clients.hash()
+                };
                 let kept = before.filter(same);
                 if kept.is_none() {
                     self.circuit.close();
@@ -205,6 +216,7 @@ async fn make(
     secrets_namespace: &str,
     connection: &Connection,
     of: String,
+    took: Option<Held>,
 ) -> Result<Result<(Made, Option<Trouble>), Unfit>, KubeError> {
     let spec = connection.spec();
     let mut secrets = Secrets::new();
@@ -213,10 +225,10 @@ async fn make(
         secrets.insert(secret.to_owned(), found);
     }
     let made = credentials::keys(spec, &secrets, &ctx.settings.addresses)
-        .and_then(|keys| client(ctx, connection, keys));
+        .and_then(|keys| clients(ctx, connection, keys, took));
     let trouble = |why: &str| not_ready(wrong(&connection.key(), secrets_namespace, why));
     Ok(match made {
-        Ok((client, credentials)) => {
+        Ok(clients) => {
             let lacks = credentials::callback_lacks(spec, &secrets);
             let lacks = lacks.map(|why| {
                 trouble(&format!(
@@ -224,9 +236,8 @@ async fn make(
                 ))
             });
             let made = Made {
-                client,
+                clients: Arc::new(clients),
                 of,
-                credentials,
             };
             Ok((made, lacks))
         }

@@ -37,7 +37,7 @@ use crate::{
     kubernetes::{FIELD_MANAGER, KubeError},
     link::{self, Usable},
     pace,
-    vendor::{Order, Said, Tenant, budget::Line},
+    vendor::{Operation, Order, Said, Tenant, VendorClient, budget::Line},
 };
 
 /// The label of every tombstone.
@@ -311,8 +311,9 @@ async fn look(
             "a create took effect after its Subscription was gone: the tenant is deleted"
         );
         let _slot = usable.budget.enter(Line::Routine).await;
-        let delete = usable.client.delete(&tenant.id, &order);
-        if let Err(error) = usable.link.call(delete).await {
+        let (id, order) = (tenant.id.as_str(), &order);
+        let delete = |client: Arc<VendorClient>| async move { client.delete(id, order).await };
+        if let Err(error) = usable.call(Operation::Delete, delete).await {
             tracing::warn!(%error, tenant = tenant.id, "it could not be deleted yet");
         }
     }
@@ -321,8 +322,8 @@ async fn look(
 
 async fn found(usable: &Usable, order: &Order, name: &str) -> Vec<Tenant> {
     let _slot = usable.budget.enter(Line::Routine).await;
-    let look = usable.client.lookup(name, order);
-    let answer = usable.link.call(look).await;
+    let look = |client: Arc<VendorClient>| async move { client.lookup(name, order).await };
+    let answer = usable.call(Operation::Lookup, look).await;
     match answer.map(|answer| answer.said) {
         Ok(Said::Found(tenants)) => tenants,
         Ok(_) => Vec::new(),

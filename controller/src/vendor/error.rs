@@ -47,6 +47,8 @@ pub struct VendorError {
     pub message: String,
     /// What the vendor says is wrong with single parameters.
     pub parameters: Vec<ParameterError>,
+    /// The operator itself did not send it, which says nothing of the vendor.
+    pub unsent: bool,
 }
 
 impl VendorError {

@@ -319,4 +319,12 @@ impl Operation {
             Self::Delete => "delete",
         }
     }
+
+    /// Whether it changes nothing at the vendor.
+    pub fn is_read(self) -> bool {
+        match self {
+            Self::Get | Self::Poll | Self::Lookup => true,
+            Self::Create | Self::Change | Self::Disable | Self::Enable | Self::Delete => false,
+        }
+    }
 }

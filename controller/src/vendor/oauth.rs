@@ -354,6 +354,7 @@ fn failure(raw: &Raw, answer: &Map<String, Value>, who: &str, secrets: &Secrets)
         code: String::new(),
         message: secrets.clean(&message, SHOWN),
         parameters: Vec::new(),
+        unsent: false,
     }
 }
 

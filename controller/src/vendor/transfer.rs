@@ -117,10 +117,11 @@ pub(super) fn garbage(status: StatusCode, message: String) -> VendorError {
         code: String::new(),
         message,
         parameters: Vec::new(),
+        unsent: false,
     }
 }
 
-/// A call that was not sent.
+/// A call that the operator did not send.
 pub(super) fn local(message: &str) -> VendorError {
     VendorError {
         class: Class::Transient,
@@ -130,6 +131,7 @@ pub(super) fn local(message: &str) -> VendorError {
         code: String::new(),
         message: message.into(),
         parameters: Vec::new(),
+        unsent: true,
     }
 }
 
@@ -145,6 +147,7 @@ fn transport(error: &reqwest::Error, who: &str, secrets: &Secrets) -> VendorErro
         return VendorError {
             class: Class::Auth,
             message: secrets.clean(&what, SHOWN),
+            unsent: false,
             ..local("")
         };
     }
@@ -165,6 +168,7 @@ fn transport(error: &reqwest::Error, who: &str, secrets: &Secrets) -> VendorErro
             Effect::Unknown
         },
         message: secrets.clean(&format!("{what}: {}", root(error)), SHOWN),
+        unsent: false,
         ..local("")
     }
 }

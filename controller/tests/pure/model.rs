@@ -455,6 +455,7 @@ pub(crate) fn error(effect: Effect) -> VendorError {
         code: String::new(),
         message: "down".into(),
         parameters: Vec::new(),
+        unsent: false,
     }
 }
 

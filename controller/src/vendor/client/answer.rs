@@ -78,6 +78,7 @@ impl VendorClient {
             code,
             message: format!("the vendor answered {}{said}{hint}", raw.status),
             parameters,
+            unsent: false,
         }
     }
 

@@ -29,6 +29,7 @@ pub(super) fn failure(effect: Effect) -> VendorError {
         code: String::new(),
         message: String::new(),
         parameters: Vec::new(),
+        unsent: false,
     }
 }
 
