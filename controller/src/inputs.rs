@@ -20,6 +20,20 @@ pub fn not_ready(message: String) -> Trouble {
     }
 }
 
+/// What the API server refuses is said like what is missing: on the object, where a person sees it.
+///
+/// # Errors
+///
+/// What is no refusal.
+pub fn refused(error: KubeError) -> Result<Trouble, KubeError> {
+    match error {
+        KubeError::Forbidden(_) => Ok(not_ready(format!(
+            "{error}. Allow this to the operator (its role, or the policy or webhook that is named): it is tried again by itself"
+        ))),
+        KubeError::Conflict | KubeError::Gone | KubeError::Failed(_) => Err(error),
+    }
+}
+
 /// The parameters of an order.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs {
@@ -48,16 +62,19 @@ pub async fn resolve(
         };
         let value = match (&source.secret_key_ref, &source.config_map_key_ref) {
             (Some(key), _) => {
-                let secret = cluster.secret(namespace, &key.name).await?;
-                secret_key(secret.as_ref(), key)
+                let secret = cluster.secret(namespace, &key.name).await;
+                secret.map(|secret| secret_key(secret.as_ref(), key))
             }
             (None, Some(key)) => {
-                let map = cluster.config_map(namespace, &key.name).await?;
-                config_key(map.as_ref(), key)
+                let map = cluster.config_map(namespace, &key.name).await;
+                map.map(|map| config_key(map.as_ref(), key))
             }
             (None, None) => continue,
         };
-        found.insert(parameter.name.as_str(), value);
+        match value {
+            Ok(value) => found.insert(parameter.name.as_str(), value),
+            Err(error) => return refused(error).map(Err),
+        };
     }
     let look = |parameter: &Parameter| found.remove(parameter.name.as_str());
     let remedy = |why| not_ready(format!("{why}: correct it in namespace {namespace}"));

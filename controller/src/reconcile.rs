@@ -13,8 +13,8 @@ use fulfillment_crds::{
 use crate::{
     act::{act, needs_vendor},
     controller::{Context, Scope},
-    facts::{Facts, Intent},
-    inputs::not_ready,
+    facts::{Facts, Intent, Trouble},
+    inputs,
     kubernetes::{Guard, KubeError},
     ledger,
     observe::{Seen, observe, output_trouble},
@@ -45,8 +45,8 @@ pub async fn reconcile(
     // What is waited for again and again is boxed: thousands of passes wait for their turn at a vendor.
     let mut seen = Box::pin(observe(ctx, scope, object)).await?;
     let mut rest = match decide(ctx, scope, &mut seen).await {
-        Err(error @ KubeError::Forbidden(_)) => refused(&mut seen.facts, &error),
-        decided => decided?,
+        Ok(rest) => rest,
+        Err(error) => refused(&mut seen.facts, inputs::refused(error)?),
     };
     learn(ctx, &seen);
     if let Some(trouble) = Box::pin(keep_outputs(ctx, &mut seen)).await? {
@@ -91,12 +91,9 @@ async fn decide(ctx: &Context, scope: &Scope, seen: &mut Seen) -> Result<Rest, K
     Ok(Rest::Again)
 }
 
-/// How a pass ends that the API server refuses a step of: it is said on the object, where a person sees
-/// it, with whatever the pass has found out until then.
-fn refused(facts: &mut Facts, error: &KubeError) -> Rest {
-    facts.trouble = Some(not_ready(format!(
-        "{error}. Allow this to the operator (its role, or the policy or webhook that is named): it is tried again by itself"
-    )));
+/// How a pass ends that the API server refuses a step of: with whatever it has found out until then.
+fn refused(facts: &mut Facts, why: Trouble) -> Rest {
+    facts.trouble = Some(why);
     if let Step::Rest(rest) = plan(facts) {
         rest
     } else if facts.object.deleting {
@@ -170,10 +167,7 @@ async fn enter(ctx: &Context, seen: &mut Seen) -> Result<bool, KubeError> {
 
 /// Stores sensitive parameters of a tenant that is ours, before the answer that brought them is
 /// recorded as dealt with: the vendor may not say them again.
-async fn keep_outputs(
-    ctx: &Context,
-    seen: &mut Seen,
-) -> Result<Option<crate::facts::Trouble>, KubeError> {
+async fn keep_outputs(ctx: &Context, seen: &mut Seen) -> Result<Option<Trouble>, KubeError> {
     let (Some(name), Some((tenant, values))) =
         (&seen.object.spec.output_secret_name, &seen.sensitive)
     else {

@@ -1,5 +1,6 @@
 //! What a subscription needs beside itself, missing or wrong, and then right.
 
+use crate::parameters::{give_right, take_right};
 use e2e::{
     SOON, World,
     objects::{self, config_map, message, secret, standing},
@@ -272,4 +273,48 @@ fn what_the_api_server_refuses_is_said_on_the_object_with_the_remedy() {
         (ready == "True Active").then_some(()).ok_or(ready)
     });
     assert_eq!(world.vendor.count("create"), 1);
+}
+
+#[test]
+fn a_secret_that_may_not_be_read_is_said_on_the_object_and_stops_nothing_that_runs() {
+    let world = World::start();
+    world.subscribe("mail", json!({}));
+    world.ready("mail");
+    world.apply(&secret("contoso", &[("phone", "+1 201 555 0123")]));
+    take_right(&world, "get");
+
+    let phone = json!({"name": "phone", "valueFrom": {"secretKeyRef": {"name": "contoso", "key": "phone"}}});
+    world.subscribe("desk", json!({"parameters": [phone]}));
+    let desk = world.stands("desk", "Ready", "False DependencyNotReady");
+    let said = message(&desk, "Ready");
+    for part in ["secrets \"contoso\" is forbidden", "its role"] {
+        assert!(said.contains(part), "{said}");
+    }
+
+    // The connection's own: what it was before is known.
+    world.apply(&secret("acme", &[("token", TOKEN), ("new", "x")]));
+    world.until(
+        "the connection says so",
+        "VendorConnection",
+        "acme",
+        |acme| {
+            let said = message(acme, "Ready");
+            standing(acme, "Ready") == "False DependencyNotReady"
+                && said.contains("secrets \"acme\" is forbidden")
+                && said.contains("the credentials before")
+        },
+    );
+    world.subscribe("mail", json!({"limits": {"seats": 51}}));
+    world.ready("mail");
+
+    give_right(&world, "get");
+    // Nothing tells of a role that has changed: a person does, or a minute passes.
+    world.request("desk", "now");
+    world.ready("desk");
+    world.until(
+        "the connection is fine",
+        "VendorConnection",
+        "acme",
+        |acme| standing(acme, "Ready") == "True VendorAnswers",
+    );
 }

@@ -259,8 +259,8 @@ fn an_output_secret_of_somebody_else_is_never_overwritten() {
     assert_eq!(world.vendor.count("create"), 1);
 }
 
-/// Takes the operator's right to make Secrets.
-fn take_right(world: &World) {
+/// Takes the operator's right to do this with Secrets.
+pub(crate) fn take_right(world: &World, verb: &str) {
     let roles = world.kubectl(&["get", "roles", "-o=json"]);
     let mut roles: Value = serde_json::from_str(&roles).unwrap_or_default();
     for role in roles["items"].as_array_mut().into_iter().flatten() {
@@ -272,28 +272,22 @@ fn take_right(world: &World) {
             .filter(|r| r["resources"] == json!(["secrets"]))
         {
             if let Some(verbs) = rule["verbs"].as_array_mut() {
-                verbs.retain(|verb| verb != "create");
+                verbs.retain(|granted| granted != verb);
             }
         }
         rules.retain(|rule| rule["verbs"] != json!([]));
     }
     world.apply(&roles.to_string());
-    until_may_make_secrets(world, "no");
+    until_may(world, verb, "no");
 }
 
 /// Gives it back.
-fn give_right(world: &World) {
+pub(crate) fn give_right(world: &World, verb: &str) {
     let account = format!("--serviceaccount={}:{}", world.namespace(), account(world));
-    let role = [
-        "create",
-        "role",
-        "maker",
-        "--verb=create",
-        "--resource=secrets",
-    ];
-    world.kubectl(&role);
-    world.kubectl(&["create", "rolebinding", "maker", "--role=maker", &account]);
-    until_may_make_secrets(world, "yes");
+    let granted = format!("--verb={verb}");
+    world.kubectl(&["create", "role", "given", &granted, "--resource=secrets"]);
+    world.kubectl(&["create", "rolebinding", "given", "--role=given", &account]);
+    until_may(world, verb, "yes");
 }
 
 /// The operator's ServiceAccount.
@@ -304,11 +298,11 @@ fn account(world: &World) -> String {
 }
 
 /// The API server's authorizer learns of a role a moment later.
-fn until_may_make_secrets(world: &World, expected: &str) {
+fn until_may(world: &World, verb: &str, expected: &str) {
     let (namespace, name) = (world.namespace(), account(world));
     let account = format!("--as=system:serviceaccount:{namespace}:{name}");
     world.eventually(expected, SOON, || {
-        let args = ["auth", "can-i", "create", "secrets", &account];
+        let args = ["auth", "can-i", verb, "secrets", &account];
         let said = world.kubectl_with(&args, "").stdout;
         let said = String::from_utf8_lossy(&said).trim().to_owned();
         if said == expected { Ok(()) } else { Err(said) }
@@ -358,12 +352,12 @@ fn what_the_vendor_stops_repeating_stays_in_the_output_secret() {
 #[test]
 fn a_password_said_once_reaches_an_output_secret_that_could_not_be_written() {
     let world = World::start();
-    take_right(&world);
+    take_right(&world, "create");
     world.subscribe("mail", json!({"outputSecretName": "mail-activation"}));
     let note = world.event("mail", "DependencyNotReady");
     assert!(note.contains("Secret mail-activation"), "{note}");
     let password = forget_password(&world);
-    give_right(&world);
+    give_right(&world, "create");
     let mail = world.ready("mail");
     assert_eq!(
         decoded(&world, "mail-activation", "initial_password"),
@@ -377,7 +371,7 @@ fn a_password_said_once_reaches_an_output_secret_that_could_not_be_written() {
 #[test]
 fn an_output_secret_that_cannot_be_written_holds_up_neither_a_stop_nor_a_deletion() {
     let world = World::start();
-    take_right(&world);
+    take_right(&world, "create");
     for name in ["mail", "files"] {
         world.subscribe(
             name,
@@ -388,7 +382,7 @@ fn an_output_secret_that_cannot_be_written_holds_up_neither_a_stop_nor_a_deletio
     world.unsubscribe("files");
     assert_eq!(world.vendor.live().len(), 1);
     world.operator.restart();
-    give_right(&world);
+    give_right(&world, "create");
     let mail = world.ready("mail");
     let tenant = world.vendor.live()[0].clone();
     assert_eq!(mail["status"]["tenantId"], tenant["id"]);

@@ -15,7 +15,7 @@ use crate::{
     controller::{Context, Scope},
     credentials::{self, Secrets, secret_names},
     facts::Trouble,
-    inputs::not_ready,
+    inputs::{not_ready, refused},
     kinds::{Connection, ConnectionKey},
     kubernetes::KubeError,
 };
@@ -167,7 +167,7 @@ impl Link {
     /// very same connection: then only the Secrets can have become unfit.
     fn learn(&self, version: String, made: Result<(Made, Option<Trouble>), Unfit>) -> Known {
         let mut known = lock(&self.known);
-        let before = known.made.take();
+        let (before, troubled) = (known.made.take(), known.trouble.is_some());
         *known = match made {
             Ok((made, trouble)) => {
                 // The same credentials in another version of the Secret (our own finalizer changes
@@ -186,7 +186,7 @@ impl Link {
                     trouble,
                 }
             }
-            Err(Unfit { of, trouble }) => {
+            Err(Unfit { of, seen, trouble }) => {
                 let made = before.filter(|before| before.of == of);
                 let kept = "; what exists is looked after with the credentials before, and nothing new is created";
                 let kept = if made.is_some() { kept } else { "" };
@@ -195,12 +195,16 @@ impl Link {
                     ..trouble
                 };
                 Known {
-                    version,
+                    version: if seen { version } else { String::new() },
                     made,
                     trouble: Some(trouble),
                 }
             }
         };
+        // A role that is corrected changes no Secret, so only whoever looked knows of it.
+        if known.trouble.is_some() != troubled {
+            self.tell();
+        }
         known.clone()
     }
 }
@@ -208,6 +212,8 @@ impl Link {
 /// Why no client can be made of a connection.
 struct Unfit {
     of: String,
+    /// The Secrets were read: not before one of them changes is there anything new.
+    seen: bool,
     trouble: Trouble,
 }
 
@@ -221,8 +227,13 @@ async fn make(
     let spec = connection.spec();
     let mut secrets = Secrets::new();
     for secret in secret_names(spec) {
-        let found = ctx.cluster.secret(secrets_namespace, secret).await?;
-        secrets.insert(secret.to_owned(), found);
+        match ctx.cluster.secret(secrets_namespace, secret).await {
+            Ok(found) => secrets.insert(secret.to_owned(), found),
+            Err(error) => {
+                let (seen, trouble) = (false, refused(error)?);
+                return Ok(Err(Unfit { of, seen, trouble }));
+            }
+        };
     }
     let made = credentials::keys(spec, &secrets, &ctx.settings.addresses)
         .and_then(|keys| clients(ctx, connection, keys, took));
@@ -243,6 +254,7 @@ async fn make(
         }
         Err(why) => Err(Unfit {
             of,
+            seen: true,
             trouble: trouble(&why),
         }),
     })
