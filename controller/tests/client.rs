@@ -592,6 +592,32 @@ async fn a_refusal_without_json_can_be_busy_and_says_what_it_said() {
 }
 
 #[tokio::test]
+async fn a_change_is_made_to_the_version_that_was_read() {
+    let server = Server::says("200 OK", "ETag: \"v3\"\r\nSet-Cookie: s=1\r\n", TENANT).await;
+    let dialect = json!({
+        "change": {"headers": {"If-Match": "headers.etag"}},
+        "disable": {"headers": {"X-Session": "headers['set-cookie']"}},
+    });
+    let client = made(&Settings {
+        dialect: Some(serde_json::from_value(dialect).unwrap()),
+        ..settings(&server.url, Credentials::None)
+    });
+    client.change("t-1", &order(), false).await.unwrap();
+    let requests = server.requests();
+    let sent: Vec<_> = requests
+        .iter()
+        .map(|r| r.contains("if-match: \"v3\"\r\n"))
+        .collect();
+    assert_eq!(sent, [false, true], "{requests:?}");
+    // A cookie is none of a dialect's business.
+    let error = client.disable("t-1", &order()).await.unwrap_err();
+    assert!(
+        error.message.contains("there is no set-cookie"),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_create_that_cannot_be_repeated_has_a_connection_of_its_own() {
     let server = Server::says("201 Created", "", TENANT).await;
     for (fresh, connections) in [(false, 1), (true, 4)] {

@@ -84,8 +84,8 @@ pub struct Call {
     /// The JSON body: an expression that gives an object, or null for none. It can use subscription
     /// (externalId, product, limits, parameters, tiers, tier, callbackUrl); but for create and lookup id
     /// (the tenant's); in poll operation (the vendor's token of the request under way); in poll, change,
-    /// disable, enable and delete current (the tenant's body, read right before this call because it is
-    /// named).
+    /// disable, enable and delete current and headers (the tenant's body and the headers it came with,
+    /// read right before this call because one of them is named).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8192))]
     pub body: Option<String>,

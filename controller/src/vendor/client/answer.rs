@@ -42,7 +42,8 @@ impl VendorClient {
     /// What an answer that is no success says.
     fn refusal(&self, status: u16, raw: &Raw, secrets: &Secrets) -> VendorError {
         let (mut class, mut effect) = classify(status);
-        let (code, said, parameters) = match self.dialect.refusal(status, &raw.body) {
+        let (code, said, parameters) = match self.dialect.refusal(status, (&raw.headers, &raw.body))
+        {
             Some((mut error, busy)) => {
                 if busy {
                     class = Class::Busy;
@@ -126,7 +127,10 @@ impl VendorClient {
         secrets: &Secrets,
     ) -> Result<Tenant, String> {
         let product = &ask.order.product;
-        match self.dialect.tenant(ask.operation, product, &raw.body) {
+        match self
+            .dialect
+            .tenant(ask.operation, product, (&raw.headers, &raw.body))
+        {
             Some(mapped) => mapped.and_then(|value| wire::mapped_tenant(value, secrets)),
             None => wire::tenant(&raw.body, secrets),
         }

@@ -7,7 +7,6 @@ mod settings;
 use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use serde_json::Value;
 use tokio::time::Instant;
 use url::Url;
 
@@ -16,7 +15,7 @@ use crate::{lease::Fence, metrics::Meter};
 use super::{
     Answer, Class, Effect, FulfillmentStatus, Operation, Order, Said, VendorError,
     auth::{Auth, Shown},
-    dialect::{Ask, Dialect},
+    dialect::{Ask, Current, Dialect},
     last_look::LastLook,
     record::Record,
     text::Secrets,
@@ -130,7 +129,10 @@ impl VendorClient {
                 Err(error) => Err(error),
             };
         }
-        let found = match self.dialect.tenants(&order.product, &raw.body) {
+        let found = match self
+            .dialect
+            .tenants(&order.product, (&raw.headers, &raw.body))
+        {
             Some(mapped) => {
                 mapped.and_then(|value| wire::mapped_tenants(value, external_id, &secrets))
             }
@@ -210,16 +212,17 @@ impl VendorClient {
         self.interpret(&ask, &raw, &secrets)
     }
 
-    /// The tenant's body as it is; or the answer that there is none.
-    async fn read_first(&self, get: &Ask<'_>) -> Result<Result<Value, Answer>, VendorError> {
+    /// The tenant as it is; or the answer that there is none.
+    async fn read_first(&self, get: &Ask<'_>) -> Result<Result<Current, Answer>, VendorError> {
         let (raw, secrets) = self.send(get, None).await?;
         let answer = self.interpret(get, &raw, &secrets)?;
         if matches!(answer.said, Said::Absent) {
             return Ok(Err(answer));
         }
-        serde_json::from_slice(&raw.body)
-            .map(Ok)
-            .map_err(|_| garbage(raw.status, "the vendor's answer to a read is empty".into()))
+        let body = serde_json::from_slice(&raw.body)
+            .map_err(|_| garbage(raw.status, "the vendor's answer to a read is empty".into()))?;
+        let headers = raw.headers;
+        Ok(Ok(Current { body, headers }))
     }
 
     /// The call as its dialect writes it.

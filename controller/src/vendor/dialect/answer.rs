@@ -3,10 +3,12 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use fulfillment_crds::{AnswerMap, ErrorMap, RequestWord, StatusWord};
+use http::HeaderMap;
 use serde_json::{Map, Value, json};
 
 use super::{
     expression::{Expression, Fails},
+    headers::seen,
     paths::Places,
     value::Names,
 };
@@ -46,7 +48,8 @@ impl Reader {
         for (at, map) in all.into_iter().chain(own) {
             for (name, source) in sources(map) {
                 let Some(source) = source else { continue };
-                let expression = Expression::new(&format!("{at}.{name}"), source, &["answer"])?;
+                let expression =
+                    Expression::new(&format!("{at}.{name}"), source, &["answer", "headers"])?;
                 if name == "tenant" {
                     reader.tenant = Some(expression);
                 } else {
@@ -59,34 +62,51 @@ impl Reader {
 
     /// The tenant in a body, in canonical form. What has a path is read at it; expressions see the
     /// answer as it is.
-    pub(super) fn tenant(&self, body: &Value, places: Places<'_>) -> Result<Value, String> {
-        self.canonical(self.whole(body)?.as_ref(), places)
+    pub(super) fn tenant(
+        &self,
+        headers: &HeaderMap,
+        body: &Value,
+        places: Places<'_>,
+    ) -> Result<Value, String> {
+        let headers = seen(headers);
+        self.canonical(&headers, self.whole(&headers, body)?.as_ref(), places)
     }
 
     /// The tenants in the answer to a lookup, each in canonical form.
-    pub(super) fn tenants(&self, body: &Value, places: Places<'_>) -> Result<Value, String> {
-        let whole = self.whole(body)?;
+    pub(super) fn tenants(
+        &self,
+        headers: &HeaderMap,
+        body: &Value,
+        places: Places<'_>,
+    ) -> Result<Value, String> {
+        let headers = seen(headers);
+        let whole = self.whole(&headers, body)?;
         let Value::Array(list) = whole.as_ref() else {
             return Err("no list of tenants".into());
         };
-        let tenants: Result<Vec<Value>, String> =
-            list.iter().map(|one| self.canonical(one, places)).collect();
+        let tenants = list.iter().map(|one| self.canonical(&headers, one, places));
+        let tenants: Result<Vec<Value>, String> = tenants.collect();
         tenants.map(Value::Array)
     }
 
-    fn whole<'v>(&self, body: &'v Value) -> Result<Cow<'v, Value>, String> {
+    fn whole<'v>(&self, headers: &Value, body: &'v Value) -> Result<Cow<'v, Value>, String> {
         let Some(expression) = &self.tenant else {
             return Ok(Cow::Borrowed(body));
         };
-        let names = Names::new([("answer", body)]);
+        let names = Names::new([("answer", body), ("headers", headers)]);
         expression
             .value(&names)
             .map(Cow::Owned)
             .map_err(Fails::told)
     }
 
-    fn canonical(&self, answer: &Value, places: Places<'_>) -> Result<Value, String> {
-        let names = Names::new([("answer", answer)]);
+    fn canonical(
+        &self,
+        headers: &Value,
+        answer: &Value,
+        places: Places<'_>,
+    ) -> Result<Value, String> {
+        let names = Names::new([("answer", answer), ("headers", headers)]);
         let answer = places.read(answer);
         let mut tenant = Map::new();
         for field in [
@@ -197,7 +217,7 @@ impl Refusals {
             let at = format!("dialect.error.{name}");
             source
                 .as_ref()
-                .map(|source| Expression::new(&at, source, &["answer", "status"]))
+                .map(|source| Expression::new(&at, source, &["answer", "headers", "status"]))
                 .transpose()
         };
         let mut fields = BTreeMap::new();
@@ -218,8 +238,12 @@ impl Refusals {
 
     /// The refusal in canonical form, and whether the vendor is only busy. What cannot be read is
     /// null: a refusal is never worse than its status.
-    pub(super) fn read(&self, status: u16, body: &Value) -> (Value, bool) {
-        let names = Names::new([("answer", body), ("status", &status.into())]);
+    pub(super) fn read(&self, status: u16, headers: &HeaderMap, body: &Value) -> (Value, bool) {
+        let names = Names::new([
+            ("answer", body),
+            ("headers", &seen(headers)),
+            ("status", &status.into()),
+        ]);
         let said = body.get("error").filter(|e| e.is_object()).unwrap_or(body);
         let mut error = Map::new();
         for field in ["code", "message", "parameters"] {

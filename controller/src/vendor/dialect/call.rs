@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 
-use super::{expression::Expression, value::Names};
+use super::{expression::Expression, headers::seen, value::Names};
 use crate::vendor::{Operation, Order, wire};
 
 /// Unreserved characters stay, everything else of a segment is encoded.
@@ -22,9 +22,9 @@ const fn names(operation: Operation) -> &'static [&'static str] {
     match operation {
         Operation::Create | Operation::Lookup => &["subscription"],
         Operation::Get => &["subscription", "id"],
-        Operation::Poll => &["subscription", "id", "operation", "current"],
+        Operation::Poll => &["subscription", "id", "operation", "current", "headers"],
         Operation::Change | Operation::Disable | Operation::Enable | Operation::Delete => {
-            &["subscription", "id", "current"]
+            &["subscription", "id", "current", "headers"]
         }
     }
 }
@@ -59,8 +59,17 @@ pub struct Ask<'a> {
     pub order: &'a Order,
     /// Whether a change carries parameters and tiers beside the limits.
     pub inputs: bool,
-    /// The tenant's body as it is now, where the call wants to see it.
-    pub current: Option<Value>,
+    /// The tenant as it is now, where the call wants to see it.
+    pub current: Option<Current>,
+}
+
+/// A tenant as it was read right before a call.
+#[derive(Clone, Debug)]
+pub struct Current {
+    /// The body of the answer.
+    pub body: Value,
+    /// The headers that it came with.
+    pub headers: HeaderMap,
 }
 
 /// A call as it goes on the wire, without the credentials.
@@ -86,7 +95,7 @@ pub(super) struct Call {
     query: Vec<(String, Text)>,
     headers: Vec<(HeaderName, Text)>,
     body: Body,
-    /// It needs the tenant's body as it is now.
+    /// It needs the tenant as it is now.
     pub(super) reads_first: bool,
 }
 
@@ -205,7 +214,7 @@ impl Call {
         }
     }
 
-    /// Whether an expression sees the tenant's body as it is now.
+    /// Whether an expression sees the tenant as it is now.
     fn sees_current(&self) -> bool {
         let segments = self.path.iter().filter_map(|piece| match piece {
             Piece::Segment(text) => Some(text),
@@ -213,12 +222,12 @@ impl Call {
         });
         let named = self.query.iter().map(|(_, text)| text);
         let named = named.chain(self.headers.iter().map(|(_, text)| text));
+        let sees = |e: &Expression| e.uses("current") || e.uses("headers");
         let mut expressions = segments.chain(named).filter_map(|text| match text {
             Text::Expression(expression) => Some(expression),
             Text::Id | Text::ExternalId => None,
         });
-        expressions.any(|e| e.uses("current"))
-            || matches!(&self.body, Body::Expression(e) if e.uses("current"))
+        expressions.any(sees) || matches!(&self.body, Body::Expression(e) if sees(e))
     }
 
     /// Writes the call; the error says what cannot be written.
@@ -292,11 +301,17 @@ fn known(ask: &Ask<'_>) -> Names {
             .or_insert_with(|| Value::Object(Map::new()));
     }
     subscription.insert("externalId".into(), ask.name.into());
+    let current = ask.current.as_ref();
+    let headers = current.map(|current| seen(&current.headers));
     Names::new([
         ("subscription", &Value::Object(subscription)),
         ("id", &ask.id.into()),
         ("operation", &json!(ask.token)),
-        ("current", ask.current.as_ref().unwrap_or(&Value::Null)),
+        (
+            "current",
+            current.map_or(&Value::Null, |current| &current.body),
+        ),
+        ("headers", &headers.unwrap_or_default()),
     ])
 }
 

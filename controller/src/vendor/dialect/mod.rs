@@ -4,6 +4,7 @@
 mod answer;
 mod call;
 mod expression;
+mod headers;
 mod map_order;
 mod paths;
 #[cfg(test)]
@@ -14,12 +15,13 @@ mod walk;
 use std::collections::BTreeMap;
 
 use fulfillment_crds as spec;
+use http::HeaderMap;
 use serde_json::Value;
 
 use super::Operation;
 use answer::{Reader, Refusals};
 use call::Call;
-pub use call::{Ask, Written};
+pub use call::{Ask, Current, Written};
 use paths::Paths;
 pub(crate) use value::to_cel;
 
@@ -121,7 +123,7 @@ impl Dialect {
         &self,
         operation: Operation,
         product: &str,
-        body: &[u8],
+        (headers, body): (&HeaderMap, &[u8]),
     ) -> Option<Result<Value, String>> {
         let (reader, places) = (self.readers.get(&operation), self.paths.of(product));
         if reader.is_none() && places.is_empty() {
@@ -129,13 +131,17 @@ impl Dialect {
         }
         let body = serde_json::from_slice(body).ok()?;
         Some(match reader {
-            Some(reader) => reader.tenant(&body, places),
+            Some(reader) => reader.tenant(headers, &body, places),
             None => Ok(places.read(&body).into_owned()),
         })
     }
 
     /// The tenants in the answer to a lookup, in canonical form.
-    pub(super) fn tenants(&self, product: &str, body: &[u8]) -> Option<Result<Value, String>> {
+    pub(super) fn tenants(
+        &self,
+        product: &str,
+        (headers, body): (&HeaderMap, &[u8]),
+    ) -> Option<Result<Value, String>> {
         let reader = self.readers.get(&Operation::Lookup);
         let places = self.paths.of(product);
         if reader.is_none() && places.is_empty() {
@@ -143,7 +149,7 @@ impl Dialect {
         }
         let body = serde_json::from_slice(body).ok()?;
         Some(match (reader, body) {
-            (Some(reader), body) => reader.tenants(&body, places),
+            (Some(reader), body) => reader.tenants(headers, &body, places),
             (None, Value::Array(list)) => {
                 let tenants = list.iter().map(|one| places.read(one).into_owned());
                 Ok(tenants.collect())
@@ -153,11 +159,15 @@ impl Dialect {
     }
 
     /// A refusal in canonical form, and whether the vendor is only busy.
-    pub(super) fn refusal(&self, status: u16, body: &[u8]) -> Option<(Value, bool)> {
+    pub(super) fn refusal(
+        &self,
+        status: u16,
+        (headers, body): (&HeaderMap, &[u8]),
+    ) -> Option<(Value, bool)> {
         let refusals = self.refusals.as_ref()?;
         // Expressions see null where the body is no JSON: the status may say enough.
         let body = serde_json::from_slice(body).unwrap_or(Value::Null);
-        Some(refusals.read(status, &body))
+        Some(refusals.read(status, headers, &body))
     }
 }
 

@@ -1,6 +1,9 @@
 //! Dialects as the connection has them: what is written, what is read, what is refused.
 
+use std::sync::LazyLock;
+
 use fulfillment_crds as spec;
+use http::{HeaderName, HeaderValue, header};
 use secrecy::SecretString;
 use serde_json::json;
 
@@ -15,6 +18,12 @@ fn dialect(yaml: serde_json::Value) -> Dialect {
 fn refused(yaml: serde_json::Value) -> String {
     let spec: spec::Dialect = serde_json::from_value(yaml).unwrap();
     Dialect::new(Some(&spec), &[]).unwrap_err()
+}
+
+/// A body without headers.
+fn plain(body: &(impl AsRef<[u8]> + ?Sized)) -> (&HeaderMap, &[u8]) {
+    static NONE: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
+    (&NONE, body.as_ref())
 }
 
 fn order() -> Order {
@@ -35,7 +44,10 @@ fn ask<'a>(operation: Operation, id: &'a str, order: &'a Order) -> Ask<'a> {
         token: Some("op/1"),
         order,
         inputs: true,
-        current: Some(json!({"version": 3})),
+        current: Some(Current {
+            body: json!({"version": 3}),
+            headers: HeaderMap::from_iter([(header::ETAG, HeaderValue::from_static("\"v3\""))]),
+        }),
     }
 }
 
@@ -60,7 +72,7 @@ fn nothing_said_is_the_contract() {
         assert!(!dialect.reads_first(operation));
     }
     assert!(!dialect.polls());
-    assert!(dialect.tenant(Operation::Get, "p", b"{}").is_none());
+    assert!(dialect.tenant(Operation::Get, "p", plain("{}")).is_none());
 }
 
 #[test]
@@ -149,7 +161,7 @@ fn answers_are_read_as_the_dialect_says() {
     }));
     let read = |operation, body: &str| {
         let mapped = dialect
-            .tenant(operation, "p", body.as_bytes())
+            .tenant(operation, "p", plain(body))
             .unwrap()
             .unwrap();
         wire::mapped_tenant(mapped, &Secrets::default()).unwrap()
@@ -174,7 +186,7 @@ fn answers_are_read_as_the_dialect_says() {
     let found = dialect
         .tenants(
             "p",
-            br#"{"items": [{"tenantId": "t-1", "externalId": "e-1"}]}"#,
+            plain(r#"{"items": [{"tenantId": "t-1", "externalId": "e-1"}]}"#),
         )
         .unwrap()
         .unwrap();
@@ -184,9 +196,9 @@ fn answers_are_read_as_the_dialect_says() {
             .len(),
         1
     );
-    assert!(dialect.tenants("p", b"{}").unwrap().is_err());
+    assert!(dialect.tenants("p", plain("{}")).unwrap().is_err());
     let wrong = dialect
-        .tenant(Operation::Get, "p", br#"{"enabled": "yes"}"#)
+        .tenant(Operation::Get, "p", plain(r#"{"enabled": "yes"}"#))
         .unwrap();
     assert!(wrong.unwrap_err().starts_with("dialect.answer.status"));
 }
@@ -201,7 +213,7 @@ fn an_inquiry_may_be_a_word_and_a_list() {
         "requestWords": {"input required": "inquiring"},
     }));
     let read = |body: &str| {
-        let mapped = dialect.tenant(Operation::Get, "p", body.as_bytes());
+        let mapped = dialect.tenant(Operation::Get, "p", plain(body));
         mapped
             .unwrap()
             .and_then(|value| wire::mapped_tenant(value, &Secrets::default()))
@@ -216,6 +228,38 @@ fn an_inquiry_may_be_a_word_and_a_list() {
 }
 
 #[test]
+fn an_answer_has_headers_too() {
+    let dialect = dialect(json!({
+        "answer": {"operation": "headers['x-operation']"},
+        "error": {"code": "headers['x-reason']", "busy": "headers['x-reason'] == 'locked'"},
+        "enable": {"headers": {"If-Match": "headers.etag"}},
+        "disable": {"headers": {"If-Match": "headers.?version"}},
+    }));
+    let headers = |name, value| HeaderMap::from_iter([(name, HeaderValue::from_static(value))]);
+    let operation = headers(HeaderName::from_static("x-operation"), "op-7");
+    let read = dialect.tenant(Operation::Change, "p", (&operation, b"{}"));
+    assert_eq!(read.unwrap().unwrap()["operation"], "op-7");
+    let reason = headers(HeaderName::from_static("x-reason"), "locked");
+    let (error, busy) = dialect.refusal(400, (&reason, b"")).unwrap();
+    assert!(busy);
+    assert_eq!(error["error"]["code"], "locked");
+
+    let order = order();
+    let written = |operation| {
+        dialect
+            .write(&ask(operation, "t-1", &order))
+            .unwrap()
+            .headers
+    };
+    assert_eq!(written(Operation::Enable)["if-match"], "\"v3\"");
+    // What is not there is left out where the expression takes that.
+    assert!(written(Operation::Disable).is_empty());
+    for (operation, first) in [(Operation::Enable, true), (Operation::Change, false)] {
+        assert_eq!(dialect.reads_first(operation), first);
+    }
+}
+
+#[test]
 fn refusals_are_read_as_the_dialect_says() {
     let dialect = dialect(json!({
         "error": {
@@ -226,16 +270,16 @@ fn refusals_are_read_as_the_dialect_says() {
         },
     }));
     let body = br#"{"error": "ConcurrencyError", "description": "one at a time"}"#;
-    let (error, busy) = dialect.refusal(422, body).unwrap();
+    let (error, busy) = dialect.refusal(422, plain(body)).unwrap();
     assert!(busy);
     let (code, message, _) = wire::error_in(&error, &Secrets::default());
     assert_eq!(
         (code.as_str(), message.as_str()),
         ("ConcurrencyError", "one at a time")
     );
-    assert!(!dialect.refusal(400, body).unwrap().1);
+    assert!(!dialect.refusal(400, plain(body)).unwrap().1);
     let (error, busy) = dialect
-        .refusal(422, br#"{"error": "Bad", "fields": {"phone": "no"}}"#)
+        .refusal(422, plain(r#"{"error": "Bad", "fields": {"phone": "no"}}"#))
         .unwrap();
     assert!(!busy);
     assert_eq!(
@@ -250,13 +294,13 @@ fn a_refusal_without_json_is_told_by_its_status_and_errors_may_be_a_list() {
         "error": {"busy": "status == 412", "code": "string(status)", "message": "answer.why",
             "parameters": "answer.fields"},
     }));
-    let (error, busy) = dialect.refusal(412, b"Precondition Failed").unwrap();
+    let (error, busy) = dialect.refusal(412, plain("Precondition Failed")).unwrap();
     assert!(busy);
     assert_eq!(error["error"]["code"], "412");
     assert!(error["error"]["message"].is_null());
-    assert!(!dialect.refusal(500, b"<html>").unwrap().1);
+    assert!(!dialect.refusal(500, plain("<html>")).unwrap().1);
     let body = br#"{"fields": [{"name": "phone", "message": "no"}, {"name": 1}, "x"]}"#;
-    let (error, _) = dialect.refusal(422, body).unwrap();
+    let (error, _) = dialect.refusal(422, plain(body)).unwrap();
     let errors = wire::error_in(&error, &Secrets::default()).2;
     assert_eq!(
         (
@@ -350,10 +394,10 @@ fn an_expression_wins_over_a_path_and_what_has_none_follows_it() {
         json!({"licences": {"limit": 50}, "contact": {"phone_number": "+1"}})
     );
     let theirs =
-        br#"{"tenant": {"licences": {"limit": 1, "other": 2}, "contact": {"phone_number": "+2"}}}"#;
+        r#"{"tenant": {"licences": {"limit": 1, "other": 2}, "contact": {"phone_number": "+2"}}}"#;
     for (operation, seats) in [(Operation::Get, 2), (Operation::Change, 1)] {
         let read = dialect
-            .tenant(operation, "mail-pro", theirs)
+            .tenant(operation, "mail-pro", plain(theirs))
             .unwrap()
             .unwrap();
         assert_eq!(read["limits"], json!({"seats": seats}));
