@@ -200,7 +200,10 @@ impl Cluster {
         loop {
             let page = self.bounded(api.list(&params)).await;
             let page = page.map_err(|error| match error {
-                KubeError::Gone => KubeError::Failed("a list has expired while it was read".into()),
+                // Of the list, not of the object whose pass reads it.
+                KubeError::Gone => KubeError::Failed(
+                    "there is no such list, or it expired while it was read".into(),
+                ),
                 KubeError::Conflict | KubeError::Forbidden(_) | KubeError::Failed(_) => error,
             })?;
             page.items.into_iter().for_each(&mut show);

@@ -56,11 +56,10 @@ where
     K: Decode<Scope = NamespaceResourceScope> + Debug,
 {
     let api = ctx.cluster.api::<Guarded<K>>(namespace);
-    Ok(ctx
-        .cluster
-        .bounded(api.list(&ListParams::default()))
-        .await?
-        .items)
+    let mut all = Vec::new();
+    let keep = |object| all.push(object);
+    ctx.cluster.each(&api, ListParams::default(), keep).await?;
+    Ok(all)
 }
 
 pub(super) fn named<'a>(
