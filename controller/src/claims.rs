@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use fulfillment_crds::{Reason, Subscription, finalizers};
+use fulfillment_crds::{
+    ParameterDefinition, ParameterError, Reason, RequestStatus, RequestType, Subscription,
+    finalizers,
+};
 use kube::ResourceExt;
 
 use crate::{
@@ -15,6 +18,7 @@ use crate::{
     kinds::ConnectionKey,
     ledger::CONFLICT,
     link::{self, Usable},
+    product,
     vendor::{Class, Effect, Said, VendorError},
 };
 
@@ -41,7 +45,7 @@ pub fn conflict(ctx: &Context, object: &Subscription, usable: &Usable) -> Option
     let mut ahead = ctx.claims.0.lock().unwrap_or_else(PoisonError::into_inner);
     let rank = |s: &Subscription| {
         let uid = s.uid().unwrap_or_default();
-        let holds = ahead.contains(&uid) || s.finalizers().iter().any(|f| f == finalizers::TENANT);
+        let holds = ahead.contains(&uid) || is_finalized(s);
         (!holds, s.creation_timestamp(), uid)
     };
     let holder = others(ctx, object, usable, |other| names(other, id))
@@ -128,25 +132,70 @@ pub fn refuse_taken(
     })
 }
 
-/// The Subscription that has a value which no two of one product may have: the older one.
+/// How firmly somebody has a value that no two of one product may have; the firmest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hold {
+    /// The vendor was sent it, and has not refused.
+    Sent,
+    /// It is in a spec that was not looked at yet, or not sent.
+    Wanted,
+    /// It was said to be wrong, or another's.
+    Refused,
+}
+
+impl Hold {
+    /// Of the parameter of this name, where what stands in the spec `is_sent`, and these are wrong.
+    pub fn new(name: &str, is_sent: bool, wrong: &[ParameterError]) -> Self {
+        if wrong.iter().any(|error| error.name == name) {
+            Self::Refused
+        } else if is_sent {
+            Self::Sent
+        } else {
+            Self::Wanted
+        }
+    }
+
+    fn of(subscription: &Subscription, name: &str) -> Self {
+        let meta = &subscription.metadata;
+        let Some(status) = &subscription.status else {
+            return Self::new(name, is_finalized(subscription), &[]);
+        };
+        let failed = status.request.as_ref().is_some_and(|r| {
+            let carries = matches!(r.type_, RequestType::Purchase | RequestType::Change);
+            carries && r.status == RequestStatus::Failed
+        });
+        let is_sent = match status.observed_generation {
+            // Its first order is on its way.
+            None | Some(-1) => is_finalized(subscription),
+            seen => seen == meta.generation && link::is_recorded(subscription) && !failed,
+        };
+        Self::new(name, is_sent, &status.parameter_errors)
+    }
+}
+
+fn is_finalized(subscription: &Subscription) -> bool {
+    let mut all = subscription.finalizers().iter();
+    all.any(|name| name == finalizers::TENANT)
+}
+
+/// The Subscription that has a value which no two of one product may have: the one whose value was
+/// sent, then the older one.
 pub fn holder(
     ctx: &Context,
     object: &Subscription,
     usable: &Usable,
-    name: &str,
+    rule: &ParameterDefinition,
     value: &str,
 ) -> Option<String> {
-    let age = |s: &Subscription| (s.creation_timestamp(), s.uid());
+    let rank = |s: &Subscription| (Hold::of(s, &rule.name), s.creation_timestamp(), s.uid());
     let has = |other: &Subscription| {
-        let mut parameters = other.spec.parameters.iter();
         other.spec.product == object.spec.product
-            && parameters.any(|p| p.name == name && p.value.as_deref() == Some(value))
-            && age(other) < age(object)
+            && product::gives(rule, &other.spec.parameters, value)
+            && rank(other) < rank(object)
     };
-    let holders = others(ctx, object, usable, has);
-    holders
-        .first()
-        .map(|holder| format!("Subscription {}", path(holder)))
+    let holders = others(ctx, object, usable, has).into_iter();
+    let holder = holders.min_by_key(|other| rank(other))?;
+    Some(format!("Subscription {}", path(&holder)))
 }
 
 /// Whether a Subscription goes by this externalId, claimed or derived.
@@ -205,4 +254,59 @@ fn path(subscription: &Subscription) -> String {
         subscription.namespace().unwrap_or_default(),
         subscription.name_any()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn hold(meta: &Value, status: Value) -> Hold {
+        let mut object = json!({
+            "apiVersion": "fulfillment-operator.io/v1alpha1",
+            "kind": "Subscription",
+            "metadata": meta,
+            "spec": {"connectionRef": {"name": "acme"}, "product": "mail-pro"},
+        });
+        if !status.is_null() {
+            object["status"] = status;
+        }
+        Hold::of(&serde_json::from_value(object).unwrap(), "site")
+    }
+
+    #[test]
+    fn a_value_is_held_by_who_has_sent_it() {
+        let edited = json!({"name": "mail", "generation": 3, "finalizers": [finalizers::TENANT]});
+        let status = |generation: i64, type_: &str, outcome: &str| {
+            json!({
+                "observedGeneration": generation, "tenantId": "t-1",
+                "request": {"id": "r", "type": type_, "status": outcome, "generation": generation, "attempts": 1},
+            })
+        };
+        let wrong = |parameter: &str| {
+            let mut status = status(3, "Change", "Inquiring");
+            status["parameterErrors"] = json!([{"name": parameter, "message": "is wrong"}]);
+            status
+        };
+        for (status, expected) in [
+            (status(3, "Change", "Approved"), Hold::Sent),
+            (status(3, "Change", "Pending"), Hold::Sent),
+            (wrong("phone"), Hold::Sent),
+            (status(3, "Suspend", "Failed"), Hold::Sent),
+            // The edit may be of this very value.
+            (status(2, "Change", "Approved"), Hold::Wanted),
+            (status(3, "Change", "Failed"), Hold::Wanted),
+            (wrong("site"), Hold::Refused),
+        ] {
+            assert_eq!(hold(&edited, status.clone()), expected, "{status}");
+        }
+        // Its first order is on its way, or nothing of it is.
+        assert_eq!(hold(&edited, Value::Null), Hold::Sent);
+        assert_eq!(hold(&edited, json!({"observedGeneration": -1})), Hold::Sent);
+        let new = json!({"name": "mail", "generation": 1});
+        assert_eq!(hold(&new, Value::Null), Hold::Wanted);
+        assert_eq!(hold(&new, json!({"observedGeneration": 1})), Hold::Wanted);
+        assert!(Hold::Sent < Hold::Wanted && Hold::Wanted < Hold::Refused);
+    }
 }

@@ -91,6 +91,8 @@ pub struct Desired {
     pub template: Option<String>,
     /// The names of what a vendor gives that the product keeps out of status.
     pub unshown: Vec<String>,
+    /// What of the order is its resellers' to say.
+    pub resellers: Resellers,
     /// What the product's own rules say is wrong with limits and parameters.
     pub invalid: Vec<ParameterError>,
     /// The name the vendor knows this subscription by, before any counter.
@@ -103,6 +105,25 @@ pub struct Desired {
     pub body: Option<CreateBody>,
     /// What deletion does to the tenant.
     pub deletion: DeletionPolicy,
+}
+
+/// What of an order is its resellers' to say.
+#[derive(Clone, Debug, Default)]
+pub struct Resellers {
+    /// The names of the parameters that the product calls theirs.
+    pub parameters: Vec<String>,
+    /// Their TierConfigurations, the next to the customer first.
+    pub configurations: Vec<String>,
+}
+
+impl Resellers {
+    /// What to edit.
+    pub fn place(&self) -> String {
+        match self.configurations.join(" or ") {
+            names if names.is_empty() => "the TierConfiguration".into(),
+            names => format!("TierConfiguration {names}"),
+        }
+    }
 }
 
 /// What the vendor offers and the admin decided.

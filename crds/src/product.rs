@@ -36,9 +36,10 @@ pub struct Product {
 }
 
 /// A limit of a product.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
+#[x_kube(validation = Rule::new("!has(self.minimum) || !has(self.maximum) || type(self.minimum) != int || type(self.maximum) != int || int(self.minimum) <= int(self.maximum)").message("minimum cannot be more than maximum"))]
 pub struct LimitDefinition {
     /// Its name, as in spec.limits.
     #[schemars(
@@ -83,6 +84,8 @@ pub struct LimitDefinition {
 #[schemars(inline)]
 #[x_kube(validation = Rule::new("!(self.type in ['dropdown', 'choice']) || (has(self.choices) && self.choices.size() > 0)").message("a parameter of type dropdown or choice needs choices"))]
 #[x_kube(validation = Rule::new("!has(self.minLength) || !has(self.maxLength) || self.minLength <= self.maxLength").message("minLength cannot be more than maxLength"))]
+#[x_kube(validation = Rule::new("!self.readonly || !self.required || has(self.default) || self.phase == 'fulfillment'").message("a parameter that is required and readonly needs a default: nobody else can give its value"))]
+#[x_kube(validation = Rule::new("!has(self.default) || ((!has(self.minLength) || self.default.size() >= self.minLength) && (!has(self.maxLength) || self.default.size() <= self.maxLength))").message("default has fewer characters than minLength or more than maxLength"))]
 pub struct ParameterDefinition {
     /// The vendor's name for it, as in spec.parameters.
     #[schemars(

@@ -503,6 +503,10 @@ fn wrong_input_is_told_by_document_field_and_remedy() {
             .map(String::as_str)
             .concat()
     };
+    let of_product = |parameter: &str| {
+        let products = format!("  products: [{{name: mail-pro, parameters: [{{{parameter}}}]}}]\n");
+        good.replace("  identity:", &format!("{products}  identity:"))
+    };
     for (bad, hints) in [
         (
             good.replace("  url: https://vendor.example\n", ""),
@@ -554,6 +558,14 @@ fn wrong_input_is_told_by_document_field_and_remedy() {
                 .unwrap()
                 .to_owned(),
             &["there is nothing to order", "--product"],
+        ),
+        (
+            of_product("name: site, type: email, default: nobody"),
+            &["VendorConnection acme: spec.products: product mail-pro: site: default breaks"],
+        ),
+        (
+            of_product("name: reseller_id, scope: tier, required: true"),
+            &["reseller_id is required of the reseller", "tiers.tier1"],
         ),
         (
             under("", "other"),

@@ -1,5 +1,6 @@
 //! Products: what breaks their rules is Inquiring before the vendor hears of it.
 
+use crate::tiers::{self, numbered, tier, under};
 use e2e::{
     SOON, World,
     objects::{connection, message, secret, standing},
@@ -19,7 +20,7 @@ fn mail_pro() -> Value {
             {"name": "site", "type": "subdomain", "unique": true},
             {"name": "admin_password", "type": "password", "sensitive": true, "minLength": 8},
             {"name": "activation_link", "type": "url", "phase": "fulfillment"},
-            {"name": "reseller_id", "scope": "tier", "required": true},
+            {"name": "reseller_id", "scope": "tier"},
         ],
         "template": "Welcome. Your mail is at {activation_link} ({tenantId}).",
     })
@@ -208,6 +209,61 @@ fn a_unique_value_belongs_to_the_older_until_it_lets_it_go() {
 }
 
 #[test]
+fn a_unique_value_stays_with_who_has_it_when_an_older_one_wants_it() {
+    let world = world();
+    let site = |site: &str, seats: i64| {
+        let phone = json!({"name": "contact_phone", "value": "+1 201 555 0123"});
+        let site = json!({"name": "site", "value": site});
+        json!({"parameters": [phone, site], "limits": {"seats": seats}})
+    };
+    world.subscribe("older", site("fabrikam", 50));
+    world.ready("older");
+    world.subscribe("holder", site("contoso", 50));
+    world.ready("holder");
+    world.subscribe("older", site("contoso", 50));
+    let older = inquiring(&world, "older", &["site"]);
+    assert!(message(&older, "Ready").contains("/holder has it"));
+    // Not even in the moment in which its holder is edited.
+    world.subscribe("holder", site("contoso", 60));
+    let holder = world.ready("holder");
+    assert_eq!(holder["status"]["limits"]["seats"], 60);
+    inquiring(&world, "older", &["site"]);
+    assert_eq!(world.vendor.count("create"), 2);
+    world.subscribe("holder", site("adatum", 60));
+    world.ready("holder");
+    world.ready("older");
+}
+
+#[test]
+fn what_a_reseller_has_to_give_is_asked_of_an_order_that_names_none() {
+    let product = |required: bool| {
+        let reseller = json!({"name": "reseller_id", "scope": "tier", "required": required});
+        json!({"products": [{"name": "mail-pro", "parameters": [reseller]}]})
+    };
+    let world = World::builder().connection(product(false)).start();
+    world.subscribe("direct", json!({}));
+    world.ready("direct");
+    let changed = connection(world.vendor.url(), product(true));
+    world.apply(&changed);
+    world.subscribe("mail", json!({}));
+    let mail = inquiring(&world, "mail", &["reseller_id"]);
+    let said = message(&mail, "Ready");
+    assert!(
+        said.contains("spec.tiers.tier1.tierConfigurationRef"),
+        "{said}"
+    );
+    assert_eq!(world.vendor.count("create"), 1);
+    // What was bought without one goes on, and can be changed.
+    world.subscribe("direct", json!({"limits": {"seats": 60}}));
+    let direct = world.ready("direct");
+    assert_eq!(direct["status"]["limits"]["seats"], 60);
+
+    world.apply(&tier("north", numbered("77")));
+    world.subscribe("mail", under("north"));
+    world.ready("mail");
+}
+
+#[test]
 fn new_rules_of_a_connection_count_at_once_and_a_product_that_is_not_listed_has_none() {
     let world = world();
     world.subscribe("mail", json!({}));
@@ -305,6 +361,53 @@ fn a_path_that_cannot_be_used_is_said_where_it_stands() {
     world.ready("mail");
 }
 
+#[test]
+fn a_definition_that_nobody_can_keep_stops_what_is_new_and_nothing_that_runs() {
+    let world = world();
+    let phone = json!({"name": "contact_phone", "value": "+1 201 555 0123"});
+    let order = |edition: &str| {
+        let edition = json!({"name": "edition", "value": edition});
+        json!({"parameters": [phone, edition]})
+    };
+    world.subscribe("mail", order("gold"));
+    world.ready("mail");
+    world.apply(&tier("north", numbered("77")));
+    tiers::stands(&world, "north", "Ready", "True Active");
+    let with = |mail: Value| connection(world.vendor.url(), json!({"products": [mail]}));
+    // What the API server's own rules cannot tell.
+    let mut unfit = mail_pro();
+    unfit["parameters"][3]["default"] = json!("Not.A.Label");
+    world.apply(&with(unfit));
+    let said = "VendorConnection acme: product mail-pro: site: default breaks its own rules";
+    world.until(said, "VendorConnection", "acme", |acme| {
+        standing(acme, "Ready") == "False DependencyNotReady"
+            && message(acme, "Ready").contains(said)
+    });
+    let before = world.vendor.sequence();
+    world.subscribe("new", order("gold"));
+    let new = world.stands("new", "Ready", "False DependencyNotReady");
+    assert!(message(&new, "Ready").contains(said), "{new}");
+    world.apply(&tier("south", numbered("78")));
+    tiers::stands(&world, "south", "Ready", "False DependencyNotReady");
+    tiers::stands(&world, "north", "Ready", "True Active");
+    // What was bought is suspended and resumed; what would have to carry the default waits.
+    world.patch("mail", r#"{"spec":{"state":"Suspended"}}"#);
+    world.until("suspended", "Subscription", "mail", |mail| {
+        mail["status"]["state"] == "Suspended" && errors(mail) == ["site"]
+    });
+    let calls = world.vendor.calls_since(before);
+    assert_eq!(operations(&calls), ["disable"]);
+
+    world.apply(&with(mail_pro()));
+    world.ready("new");
+    tiers::stands(&world, "south", "Ready", "True Active");
+    let mail = world.ready("mail");
+    assert_eq!(errors(&mail), [""; 0]);
+    assert_eq!(world.vendor.count("create"), 2);
+    let calls = world.vendor.calls_since(before);
+    assert!(!operations(&calls).contains(&"change"));
+}
+
 /// The admission policy as the chart of the CRDs renders it.
 pub(crate) fn policy() -> String {
     let chart = "charts/fulfillment-operator-crds";
@@ -316,10 +419,13 @@ pub(crate) fn policy() -> String {
 
 #[test]
 fn what_can_be_known_at_apply_is_refused_there() {
+    let mut product = mail_pro();
+    let reseller_id = product["parameters"].as_array_mut().unwrap().last_mut();
+    reseller_id.unwrap()["required"] = json!(true);
     // The policy is for the whole cluster.
     let world = World::builder()
         .own_control_plane()
-        .connection(json!({"products": [mail_pro()]}))
+        .connection(json!({"products": [product]}))
         .start();
     world.apply(&policy());
     let phone = json!({"name": "contact_phone", "value": "+1 201 555 0123"});
@@ -369,15 +475,15 @@ fn what_can_be_known_at_apply_is_refused_there() {
     let said = world.apply_err(&order(json!({"parameters": [phone, reseller]})));
     let words = "reseller_id is the reseller's: set it in the TierConfiguration";
     assert!(said.contains(words), "{said}");
-    let tier = |parameters: Value| crate::tiers::tier("north", json!({"parameters": parameters}));
-    let said = world.apply_err(&tier(json!([phone])));
+    let north = |parameters: Value| tier("north", json!({"parameters": parameters}));
+    let said = world.apply_err(&north(json!([phone])));
     for words in [
         "contact_phone is each Subscription's own: set it there",
         "reseller_id is required",
     ] {
         assert!(said.contains(words), "{said}");
     }
-    world.apply(&tier(json!([reseller])));
+    world.apply(&north(json!([reseller])));
 
     let unlimited = json!({"parameters": [phone], "limits": {"seats": "unlimited"}});
     let said = world.apply_err(&order(unlimited));
@@ -387,7 +493,12 @@ fn what_can_be_known_at_apply_is_refused_there() {
     );
 
     // What fits passes, and what the operator writes is no order.
-    world.apply(&order(json!({"parameters": [phone]})));
+    let fits = |limits: Value| {
+        let mut spec = under("north");
+        e2e::objects::merge(&mut spec, json!({"parameters": [phone], "limits": limits}));
+        order(spec)
+    };
+    world.apply(&fits(json!({"seats": 50})));
     world.ready("mail");
     let mut stricter = mail_pro();
     stricter["limits"][0]["maximum"] = json!(10);
@@ -404,9 +515,7 @@ fn what_can_be_known_at_apply_is_refused_there() {
         let patch = json!({"spec": also}).to_string();
         world.patch("mail", &patch);
     }
-    let said = world.apply_err(&order(
-        json!({"parameters": [phone], "limits": {"seats": 11}}),
-    ));
+    let said = world.apply_err(&fits(json!({"seats": 11})));
     assert!(said.contains("must be at most 10"), "{said}");
     let delete = r#"{"spec":{"deletionPolicy":"Delete"}}"#;
     world.patch("mail", delete);

@@ -116,6 +116,14 @@ fn a_unique_value_that_is_free_again_goes_to_who_waits_for_it() {
     } else {
         "second"
     };
+    // Who had it before, and is the oldest, does not take it back.
+    world.apply(&tier("first", numbered("77")));
+    let first = stands(&world, "first", "Stalled", "True Inquiring");
+    let said = message(&first, "Ready");
+    assert!(said.contains(&format!("/{holder} has it")), "{said}");
+    world.apply(&tier("first", numbered("78")));
+    stands(&world, "first", "Ready", "True Active");
+    stands(&world, holder, "Ready", "True Active");
     let waits: Value = stands(&world, other, "Stalled", "True Inquiring");
     assert_eq!(waits["status"]["state"], "Processing");
     world.kubectl(&["delete", "ftier", holder, "--timeout=60s"]);

@@ -165,7 +165,7 @@ fn a_change_of_a_tier_is_sent_with_everything_bought_under_it() {
         world.subscribe(name, under("north"));
         world.ready(name);
     }
-    world.subscribe("other", json!({}));
+    world.subscribe("other", json!({"product": "unlisted"}));
     world.ready("other");
     let setup = stands(&world, "north", "Ready", "True Active");
 
@@ -447,4 +447,30 @@ fn paused_nothing_is_written_and_its_deletion_waits() {
     assert_eq!(north["status"]["observedGeneration"], 1);
     world.unpause("TierConfiguration", "north");
     world.gone("TierConfiguration", "north");
+}
+
+#[test]
+fn what_the_vendor_asks_about_a_reseller_is_answered_in_its_configuration() {
+    let world = world();
+    world.apply(&tier("north", numbered("77")));
+    stands(&world, "north", "Ready", "True Active");
+    let unknown = json!({"code": "contract", "parameters": {"reseller_id": "no such contract"}});
+    world.vendor.fault(json!({
+        "method": "POST", "path": "/tenant", "times": "unlimited",
+        "fault": {"status": 422, "body": {"error": unknown}},
+    }));
+    world.subscribe("mail", under("north"));
+    let mail = world.stands("mail", "Ready", "False Inquiring");
+    let said = message(&mail, "Ready");
+    assert!(
+        said.ends_with("edit TierConfiguration north to answer"),
+        "{said}"
+    );
+    world.vendor.clear_faults();
+    world.apply(&tier("north", numbered("78")));
+    world.ready("mail");
+    let calls = world.vendor.calls();
+    let sent = calls.iter().rfind(|call| call.operation() == "create");
+    let tier1 = sent.map(|call| call.body()["tiers"]["tier1"].clone());
+    assert_eq!(tier1.unwrap_or_default()["parameters"]["reseller_id"], "78");
 }

@@ -158,10 +158,19 @@ fn order(
         .gather(given)
         .map_err(|why| format!("{at}: {why}"))?;
     if let Some(product) = product {
+        if let Some(wrong) = product::unfit(product) {
+            return Err(format!(
+                "{connection}: spec.products: product {}: {}: {}",
+                product.name, wrong.name, wrong.message
+            ));
+        }
         let scope = Scope::Subscription;
         product::complete(product, scope, &mut inputs);
         let limits = &order.limits;
-        let errors = product::errors(product, scope, limits, given, &inputs, |_, _| None);
+        let mut errors = product::errors(product, scope, limits, given, &inputs, |_, _| None);
+        if let Some((_, subscription)) = subscription {
+            product::untold(product, &subscription.tiers, &mut errors);
+        }
         if let Some(error) = errors.first() {
             return Err(format!("{at}: {} {}", error.name, error.message));
         }

@@ -224,18 +224,27 @@ async fn ready(ctx: &Context, scope: &Scope, key: &ConnectionKey) -> Result<Read
             stale: Some(trouble),
             ..
         }) => Err((trouble.reason, trouble.message)),
-        Ok(usable) => match (usable.link.health(), usable.refusal()) {
-            (Health::Fails(reason, message), _) => Err((reason, message)),
-            (Health::Unused | Health::Answers, Some(why)) => Err((Reason::Unauthorized, why)),
-            (Health::Unused, None) => Ok((
-                Reason::Configured,
-                "the references resolve; no call was made yet",
-            )),
-            (Health::Answers, None) => {
-                Ok((Reason::VendorAnswers, "the vendor answered the last call"))
+        Ok(usable) => {
+            let mut products = usable.connection.spec().products.iter();
+            match products.find_map(|product| usable.unfit(product)) {
+                Some(unfit) => Err((unfit.reason, unfit.message)),
+                None => answered(&usable),
             }
-        },
+        }
     })
+}
+
+/// What the last call said.
+fn answered(usable: &Usable) -> Ready {
+    match (usable.link.health(), usable.refusal()) {
+        (Health::Fails(reason, message), _) => Err((reason, message)),
+        (Health::Unused | Health::Answers, Some(why)) => Err((Reason::Unauthorized, why)),
+        (Health::Unused, None) => Ok((
+            Reason::Configured,
+            "the references resolve; no call was made yet",
+        )),
+        (Health::Answers, None) => Ok((Reason::VendorAnswers, "the vendor answered the last call")),
+    }
 }
 
 /// Writes the status where it says something new, and not too often.

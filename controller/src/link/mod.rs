@@ -18,7 +18,9 @@ use tokio::sync::{RwLock, mpsc};
 use crate::{
     callback::heard::Heard,
     facts::Trouble,
+    inputs::not_ready,
     kinds::{Connection, ConnectionKey},
+    product,
     vendor::{
         Answer, Class, Operation, VendorClient, VendorError, budget::Budget, deletes::Deletes,
         vanish::Vanished,
@@ -146,6 +148,18 @@ impl Usable {
             "the new credentials in {place} are refused: {said}; calls go on with the former ones, as long as the operator's process lives"
         );
         Some(wrong(&self.link.key, &self.secrets_namespace, &why))
+    }
+
+    /// Why nothing new of a product is bought: nobody can give what its definition here asks for.
+    pub fn unfit(&self, product: &Product) -> Option<Trouble> {
+        let wrong = product::unfit(product)?;
+        Some(not_ready(format!(
+            "{}: product {}: {}: {}; correct spec.products there: what exists is looked after, and nothing new of it is bought",
+            self.connection.key(),
+            product.name,
+            wrong.name,
+            wrong.message
+        )))
     }
 }
 

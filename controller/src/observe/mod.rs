@@ -9,8 +9,8 @@ mod trouble;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use fulfillment_crds::{
-    IdentityMode, OnMissing, OnUnknownOutcome, Scope as ParameterScope, Subscription,
-    SubscriptionState, TierConfiguration,
+    IdentityMode, OnMissing, OnUnknownOutcome, ParameterDefinition, Scope as ParameterScope,
+    Subscription, SubscriptionState, TierConfiguration,
 };
 use secrecy::SecretString;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
@@ -19,7 +19,7 @@ use crate::{
     claims,
     controller::{Context, Scope},
     drift,
-    facts::{Clock, Desired, Facts, Ledger, Pass, Resolution, Rules},
+    facts::{Clock, Desired, Facts, Ledger, Pass, Resellers, Resolution, Rules},
     identity, inputs,
     kinds::ConnectionKey,
     kubernetes::{self, Guard, KubeError},
@@ -33,7 +33,7 @@ use object::object_facts;
 pub(crate) use object::{is_paused, request_id, requested_at};
 use order::{callback_url, create_body, repeated};
 pub use trouble::output_trouble;
-use trouble::{cannot_look, claim_conflict, output_conflict, taken};
+use trouble::{cannot_look, claim_conflict, output_conflict, taken, unfit};
 
 /// A pass in progress: the facts, and the means to act on them.
 #[derive(Debug)]
@@ -130,13 +130,18 @@ pub async fn observe(
     let mut invalid = Vec::new();
     if let (Some(product), Some(usable)) = (product, &usable) {
         product::complete(product, parameter_scope, &mut parameters);
-        // What is being deleted, or cannot be read, breaks no rule.
-        if !deleting && trouble.is_none() {
+        // What is being deleted, or cannot be read, breaks no rule; and none is kept that cannot be.
+        if !deleting && trouble.is_none() && product::unfit(product).is_none() {
             let given = &spec.parameters;
             let limits = &spec.limits;
-            let holder =
-                |name: &str, value: &str| claims::holder(ctx, &object, usable, name, value);
+            let holder = |rule: &ParameterDefinition, value: &str| {
+                claims::holder(ctx, &object, usable, rule, value)
+            };
             invalid = product::errors(product, parameter_scope, limits, given, &parameters, holder);
+            // What was ordered stays under what was agreed on then.
+            if made_for.is_none() && !link::is_recorded(&object) {
+                product::untold(product, &spec.tiers, &mut invalid);
+            }
         }
     }
     let callback_url = callback_url(ctx, &object, usable.as_ref());
@@ -175,6 +180,13 @@ pub async fn observe(
             inputs,
             template: product.and_then(|product| product.template.clone()),
             unshown: product.map(product::unshown).unwrap_or_default(),
+            resellers: Resellers {
+                parameters: product
+                    .filter(|_| own_level.is_none())
+                    .map(product::resellers)
+                    .unwrap_or_default(),
+                configurations: carried.names,
+            },
             invalid,
             external_id,
             claimed: spec.external_id.is_some(),
@@ -194,6 +206,9 @@ pub async fn observe(
             ..Pass::default()
         },
     };
+    if !deleting {
+        unfit(&mut facts, usable.as_ref(), product);
+    }
     if let Some(tier) = made_for {
         facts.object.paused |= is_paused(&tier.metadata);
         let noted = noted(&facts, &tier);

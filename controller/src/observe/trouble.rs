@@ -1,15 +1,17 @@
 //! Why nothing can be done: names and Secrets that are another's, and vendors that cannot be asked.
 
-use fulfillment_crds::{AdoptionPolicy, IdentityMode, Subscription};
+use fulfillment_crds::{AdoptionPolicy, IdentityMode, ParameterError, Product, Subscription};
 
+use super::is_bought;
 use crate::{
     claims,
     controller::{Context, Scope},
+    drift,
     facts::{Facts, Resolution, Trouble},
     inputs,
     kinds::ConnectionKey,
     link::Usable,
-    outputs, plan,
+    outputs, plan, product,
 };
 
 /// Why the tenant a person names cannot be taken.
@@ -24,6 +26,38 @@ pub(super) fn taken(
             claims::taken(ctx, object, tenant, usable)
         }
         (Some(_) | None, _) => None,
+    }
+}
+
+/// A product whose definition nobody can keep to: nothing of it is bought, and what was bought is looked
+/// after, but that nothing else is sent for it.
+pub(super) fn unfit(facts: &mut Facts, usable: Option<&Usable>, product: Option<&Product>) {
+    let (Some(usable), Some(product)) = (usable, product) else {
+        return;
+    };
+    let (Some(trouble), Some(wrong)) = (usable.unfit(product), product::unfit(product)) else {
+        return;
+    };
+    if !is_bought(&facts.ledger) {
+        facts.trouble.get_or_insert(trouble);
+        return;
+    }
+    let (desired, ledger) = (&facts.desired, &facts.ledger);
+    if drift::unsent(desired, ledger) || !drift::limits(desired, ledger).is_empty() {
+        facts.desired.invalid = vec![unmet(&usable.connection.key(), wrong)];
+    }
+    facts.unready.get_or_insert(trouble);
+}
+
+/// What status says of a definition that nobody can keep to, as far as it holds that.
+fn unmet(connection: &ConnectionKey, wrong: ParameterError) -> ParameterError {
+    let why = format!(
+        "cannot be met: correct spec.products of {connection}: {}",
+        wrong.message
+    );
+    ParameterError {
+        message: why.chars().take(256).collect(),
+        ..wrong
     }
 }
 
@@ -73,5 +107,27 @@ pub fn output_trouble(name: &str) -> Trouble {
         message: format!(
             "Secret {name} exists and was not made for this Subscription: set another outputSecretName, or delete that Secret"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_met_fits_into_status() {
+        let connection = ConnectionKey {
+            namespace: Some("team-a".into()),
+            name: "acme".into(),
+        };
+        let wrong = ParameterError {
+            name: "edition".into(),
+            message: format!("must be one of {}", "gold, ".repeat(64)),
+        };
+        let said = unmet(&connection, wrong);
+        assert_eq!(said.name, "edition");
+        assert_eq!(said.message.chars().count(), 256);
+        let remedy = "cannot be met: correct spec.products of VendorConnection acme: must be";
+        assert!(said.message.starts_with(remedy), "{}", said.message);
     }
 }

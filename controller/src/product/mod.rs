@@ -2,16 +2,21 @@
 //! parameters a vendor gives. Pure.
 
 mod activation;
+mod comparable;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod unfit;
 
 use fulfillment_crds::{ParameterDefinition, ParameterType, Phase, Product, Scope};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
 
 use crate::{form, inputs::Inputs, vendor::Tenant};
 pub use activation::activation;
-pub use rules::errors;
+pub use comparable::{comparable, gives};
+pub use rules::{errors, untold};
+pub use unfit::unfit;
 
 /// Fills in the defaults of what the Subscription leaves out, and says which values have parts.
 pub fn complete(product: &Product, scope: Scope, inputs: &mut Inputs) {
@@ -23,22 +28,26 @@ pub fn complete(product: &Product, scope: Scope, inputs: &mut Inputs) {
                 .values
                 .insert(rule.name.clone(), SecretString::from(default.as_str()));
         }
-        let parts = match rule.type_ {
-            ParameterType::Object | ParameterType::Address | ParameterType::Phone => true,
-            ParameterType::Text
-            | ParameterType::Dropdown
-            | ParameterType::Password
-            | ParameterType::Email
-            | ParameterType::Checkbox
-            | ParameterType::Subdomain
-            | ParameterType::Domain
-            | ParameterType::Url
-            | ParameterType::Choice => false,
-        };
         let value = inputs.values.get(&rule.name);
-        if parts && value.is_some_and(|value| form::parts(value.expose_secret()).is_some()) {
+        if value.is_some_and(|value| parts(rule.type_, value.expose_secret()).is_some()) {
             inputs.structured.insert(rule.name.clone());
         }
+    }
+}
+
+/// The parts of a value that is given as text, where its type may have parts.
+fn parts(type_: ParameterType, value: &str) -> Option<Map<String, Value>> {
+    match type_ {
+        ParameterType::Object | ParameterType::Address | ParameterType::Phone => form::parts(value),
+        ParameterType::Text
+        | ParameterType::Dropdown
+        | ParameterType::Password
+        | ParameterType::Email
+        | ParameterType::Checkbox
+        | ParameterType::Subdomain
+        | ParameterType::Domain
+        | ParameterType::Url
+        | ParameterType::Choice => None,
     }
 }
 
@@ -60,6 +69,12 @@ pub fn sort(product: &Product, tenant: &mut Tenant) {
 /// The names of what stays out of status.
 pub fn unshown(product: &Product) -> Vec<String> {
     let rules = product.parameters.iter().filter(|rule| is_unshown(rule));
+    rules.map(|rule| rule.name.clone()).collect()
+}
+
+/// The names of what a TierConfiguration gives.
+pub fn resellers(product: &Product) -> Vec<String> {
+    let rules = ordering(product, Scope::Tier);
     rules.map(|rule| rule.name.clone()).collect()
 }
 

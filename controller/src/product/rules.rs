@@ -2,11 +2,11 @@
 
 use fulfillment_crds::{
     LimitDefinition, LimitValue, Limits, Parameter, ParameterDefinition, ParameterError,
-    ParameterType, Phase, Product, Scope,
+    ParameterType, Phase, Product, Scope, Tiers,
 };
 use secrecy::ExposeSecret;
 
-use super::ordering;
+use super::{comparable, ordering};
 use crate::{form, inputs::Inputs};
 
 /// How many errors are shown: as many as status holds.
@@ -21,7 +21,7 @@ pub fn errors(
     limits: &Limits,
     given: &[Parameter],
     inputs: &Inputs,
-    holder: impl Fn(&str, &str) -> Option<String>,
+    holder: impl Fn(&ParameterDefinition, &str) -> Option<String>,
 ) -> Vec<ParameterError> {
     let mut errors = Vec::new();
     let mut wrong = |name: String, message: String| {
@@ -79,6 +79,23 @@ pub fn errors(
     errors
 }
 
+/// Adds what an order lacks that names no TierConfiguration, where its product asks one of resellers.
+pub fn untold(product: &Product, tiers: &Tiers, errors: &mut Vec<ParameterError>) {
+    let mut levels = tiers.levels();
+    if levels.any(|(_, tier)| tier.tier_configuration_ref.is_some()) {
+        return;
+    }
+    for rule in ordering(product, Scope::Tier) {
+        let asked = rule.required && rule.default.is_none();
+        if asked && errors.len() < SHOWN && errors.iter().all(|e| e.name != rule.name) {
+            errors.push(ParameterError {
+                name: rule.name.clone(),
+                message: "is required of the reseller: set it in a TierConfiguration, and name that in spec.tiers.tier1.tierConfigurationRef".into(),
+            });
+        }
+    }
+}
+
 /// A parameter that belongs to another kind of object.
 fn elsewhere(rule: &ParameterDefinition) -> String {
     match rule.scope {
@@ -134,7 +151,7 @@ fn parameter_error(
     rule: &ParameterDefinition,
     given: &Parameter,
     inputs: &Inputs,
-    holder: &impl Fn(&str, &str) -> Option<String>,
+    holder: &impl Fn(&ParameterDefinition, &str) -> Option<String>,
 ) -> Option<String> {
     if rule.phase == Phase::Fulfillment {
         return Some("is given by the vendor: take it out of spec.parameters".into());
@@ -151,12 +168,21 @@ fn parameter_error(
     }
     let value = inputs.values.get(&rule.name)?.expose_secret();
     let structured = inputs.structured.contains(&rule.name);
-    if let Some(why) = length(rule, value).or_else(|| shape(rule, value, structured)) {
+    if let Some(why) = value_error(rule, value, structured) {
         return Some(with_hint(rule, &why));
     }
-    let plain = given.value.as_deref().filter(|_| rule.unique)?;
-    let holder = holder(&rule.name, plain)?;
+    let value = comparable(rule, given).filter(|_| rule.unique)?;
+    let holder = holder(rule, &value)?;
     Some(format!("must be unique, and {holder} has it"))
+}
+
+/// What is wrong with a value by length and type.
+pub(super) fn value_error(
+    rule: &ParameterDefinition,
+    value: &str,
+    structured: bool,
+) -> Option<String> {
+    length(rule, value).or_else(|| shape(rule, value, structured))
 }
 
 fn length(rule: &ParameterDefinition, value: &str) -> Option<String> {

@@ -30,8 +30,9 @@ fn wrong(product: &Product, limits: Value, given: Value) -> Vec<String> {
         }
     }
     complete(product, Scope::Subscription, &mut inputs);
-    let holder =
-        |_: &str, value: &str| (value == "taken").then(|| "Subscription team-a/older".to_owned());
+    let holder = |_: &ParameterDefinition, value: &str| {
+        (value == "taken").then(|| "Subscription team-a/older".to_owned())
+    };
     let errors = errors(
         product,
         Scope::Subscription,
@@ -245,4 +246,167 @@ fn a_password_is_a_secret_without_being_called_one() {
         ),
         ["password is a secret: give it with valueFrom.secretKeyRef"]
     );
+}
+
+#[test]
+fn what_nobody_can_give_is_found_in_the_definition() {
+    let limit = |rule: Value| json!({"limits": [{"name": "fits"}, rule]});
+    let parameter = |rule: Value| json!({"parameters": [{"name": "fits"}, rule]});
+    let choices = json!([{"value": "eu"}, {"value": "us"}]);
+    for (definition, why) in [
+        (
+            limit(json!({"name": "x", "minimum": 10, "maximum": "9.5"})),
+            "limits.x minimum 10 is more than maximum 9.5",
+        ),
+        (
+            limit(json!({"name": "x", "minimum": "unlimited"})),
+            "limits.x minimum cannot be unlimited",
+        ),
+        (
+            parameter(json!({"name": "x", "readonly": true, "required": true})),
+            "x required and readonly without a default",
+        ),
+        (
+            parameter(json!({"name": "x", "minLength": 5, "maxLength": 4})),
+            "x minLength is more than maxLength",
+        ),
+        (
+            parameter(json!({"name": "x", "scope": "tier", "maxLength": 4, "default": "toolong"})),
+            "x default breaks its own rules: it must have at most 4 characters",
+        ),
+        (
+            parameter(json!({"name": "x", "type": "choice", "choices": choices, "default": "de"})),
+            "x default breaks its own rules: it must be one of eu, us",
+        ),
+        (
+            parameter(json!({"name": "x", "type": "email", "default": "nobody"})),
+            "x default breaks its own rules: it is not an e-mail address",
+        ),
+        (
+            parameter(json!({"name": "x", "type": "object", "default": "text"})),
+            "x default breaks its own rules: it is not a JSON object",
+        ),
+        (
+            parameter(json!({"name": "x", "type": "dropdown"})),
+            "x none of its choices can be given",
+        ),
+        (
+            parameter(json!({"name": "x", "type": "choice", "choices": choices, "minLength": 3})),
+            "x none of its choices can be given",
+        ),
+    ] {
+        let unfit = unfit(&product(&definition)).map(|e| format!("{} {}", e.name, e.message));
+        let unfit = unfit.unwrap_or_default();
+        assert!(unfit.starts_with(why), "{definition}: {unfit}");
+    }
+    let country = r#"{"address_line1": "1 Main St", "city": "Ely", "country": "GB"}"#;
+    for definition in [
+        limit(json!({"name": "x", "minimum": 1, "maximum": "unlimited"})),
+        limit(json!({"name": "x", "minimum": "1.5", "maximum": "1.50"})),
+        parameter(json!({"name": "x", "readonly": true, "required": true, "default": "basic"})),
+        parameter(json!({"name": "x", "phase": "fulfillment", "readonly": true, "required": true})),
+        parameter(
+            json!({"name": "x", "type": "choice", "choices": choices, "minLength": 2, "default": "eu"}),
+        ),
+        parameter(json!({"name": "x", "type": "address", "default": country})),
+        parameter(json!({"name": "x", "minLength": 4, "maxLength": 4, "default": "four"})),
+    ] {
+        assert_eq!(unfit(&product(&definition)), None, "{definition}");
+    }
+}
+
+#[test]
+fn an_order_without_a_reseller_lacks_what_only_one_can_say() {
+    let p = product(&json!({"parameters": [
+        {"name": "reseller_id", "scope": "tier", "required": true},
+        {"name": "plan", "scope": "tier", "required": true, "default": "silver"},
+        {"name": "contract", "scope": "tier", "required": true, "phase": "fulfillment"},
+        {"name": "discount", "scope": "tier"},
+        {"name": "phone", "required": true},
+    ]}));
+    let lacks = |tiers: Value| {
+        let mut errors = Vec::new();
+        let tiers = serde_json::from_value(tiers).unwrap();
+        untold(&p, &tiers, &mut errors);
+        // What is wrong already is said once.
+        untold(&p, &tiers, &mut errors);
+        errors.into_iter().map(|e| e.name).collect::<Vec<_>>()
+    };
+    assert_eq!(lacks(json!({})), ["reseller_id"]);
+    assert_eq!(lacks(json!({"tier1": {"name": "North"}})), ["reseller_id"]);
+    let north = json!({"tierConfigurationRef": {"name": "north"}});
+    assert_eq!(lacks(json!({"tier1": north})), [""; 0]);
+    assert_eq!(
+        lacks(json!({"tier1": {"name": "North"}, "tier2": north})),
+        [""; 0]
+    );
+    assert_eq!(resellers(&p), ["reseller_id", "plan", "discount"]);
+}
+
+#[test]
+fn one_value_is_the_same_however_it_is_written() {
+    let written = |type_: &str, given: Value| {
+        let p = product(&json!({"parameters": [{"name": "p", "type": type_}]}));
+        let mut parameter = json!({"name": "p"});
+        parameter
+            .as_object_mut()
+            .unwrap()
+            .extend(given.as_object().unwrap().clone());
+        let parameter: Parameter = serde_json::from_value(parameter).unwrap();
+        comparable(&p.parameters[0], &parameter).map(std::borrow::Cow::into_owned)
+    };
+    let parts = |parts: Value| json!({"structuredValue": parts});
+    let text = |text: &str| json!({"value": text});
+    let ely = json!({"address_line1": "1 Main St", "city": "Ely", "country": "GB"});
+    let phone = json!({"country_code": "+1", "area_code": "201", "phone_number": "555 0123"});
+    for (type_, one, same, other) in [
+        ("text", text("a"), text("a"), text("A")),
+        (
+            "domain",
+            text("a.example"),
+            text("A.Example"),
+            text("b.example"),
+        ),
+        (
+            "phone",
+            text("+1 201 555-0123"),
+            parts(phone.clone()),
+            text("+1 201 555-0124"),
+        ),
+        (
+            "phone",
+            parts(phone.clone()),
+            text(&phone.to_string()),
+            parts(
+                json!({"country_code": "+1", "area_code": "201", "phone_number": "5550123", "extension": "7"}),
+            ),
+        ),
+        (
+            "address",
+            parts(ely),
+            parts(
+                json!({"city": "ELY", "country": "GB", "address_line1": " 1  main st", "state": ""}),
+            ),
+            parts(json!({"address_line1": "2 Main St", "city": "Ely", "country": "GB"})),
+        ),
+        (
+            "object",
+            text(r#"{"a": "1", "b": {"c": [1, "x"], "d": null}}"#),
+            text(r#"{"b":{"d":null,"c":[1,"x"]},"a":"1"}"#),
+            text(r#"{"a": "1", "b": {"c": ["x", 1], "d": null}}"#),
+        ),
+        (
+            "object",
+            parts(json!({"a": "1"})),
+            text(r#"{"a": "1"}"#),
+            text(r#"{"a": 1}"#),
+        ),
+    ] {
+        let first = written(type_, one.clone());
+        assert!(first.is_some(), "{one}");
+        assert_eq!(first, written(type_, same.clone()), "{one} {same}");
+        assert_ne!(first, written(type_, other.clone()), "{one} {other}");
+    }
+    let secret = json!({"valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}});
+    assert_eq!(written("text", secret), None);
 }

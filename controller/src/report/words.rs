@@ -75,11 +75,7 @@ pub(super) fn inquiry(f: &Facts, said: &str) -> String {
         .request
         .as_ref()
         .is_some_and(|r| !r.reason.is_empty());
-    let place = if refused {
-        "spec".into()
-    } else {
-        places(f).join(" and ")
-    };
+    let place = places(f, refused).join(" and ");
     format!("{what}; edit {place} to answer")
         .chars()
         .take(4096)
@@ -87,18 +83,21 @@ pub(super) fn inquiry(f: &Facts, said: &str) -> String {
 }
 
 /// Where what the vendor asks about stands.
-fn places(f: &Facts) -> Vec<&'static str> {
+fn places(f: &Facts, refused: bool) -> Vec<String> {
+    let resellers = &f.desired.resellers;
     let place = |name: &str| match name.split_once('.') {
-        Some(("limits", _)) => "spec.limits",
-        Some(("tiers", _)) => "the TierConfiguration",
-        Some(_) | None => "spec.parameters",
+        Some(("tiers", _)) => resellers.place(),
+        _ if resellers.parameters.iter().any(|own| own == name) => resellers.place(),
+        _ if refused => "spec".into(),
+        Some(("limits", _)) => "spec.limits".into(),
+        Some(_) | None => "spec.parameters".into(),
     };
     let errors = f.ledger.parameter_errors.iter();
     let mut places: Vec<_> = errors.map(|e| place(&e.name)).collect();
     places.sort_unstable();
     places.dedup();
     if places.is_empty() {
-        places.push("spec.parameters");
+        places.push(if refused { "spec" } else { "spec.parameters" }.into());
     }
     places
 }

@@ -23,6 +23,8 @@ use crate::{
 pub struct Carried {
     /// Customer, tier1 and tier2, as far as they are there.
     pub tiers: BTreeMap<&'static str, Party>,
+    /// The TierConfigurations among them, tier1's first.
+    pub names: Vec<String>,
     /// Values that are kept in Secrets.
     pub secrets: Vec<SecretString>,
     /// Why nothing new can be bought under them.
@@ -115,6 +117,7 @@ async fn carry(
             return Ok(None);
         }
     };
+    carried.names.push(name.to_owned());
     let parent = tier.spec.parent_ref.as_ref().map(|p| p.name.clone());
     let (mut party, secrets) = match agreed(ctx, &tier, product).await? {
         Ok(agreed) => agreed,

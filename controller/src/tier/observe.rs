@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use fulfillment_crds::{
-    DeletionPolicy, IdentityMode, Limits, Scope as ParameterScope, Subscription, TierConfiguration,
-    finalizers,
+    DeletionPolicy, IdentityMode, Limits, ParameterDefinition, RequestStatus,
+    Scope as ParameterScope, Subscription, TierConfiguration, finalizers,
 };
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
 use super::{
     carried::{self, carried},
     child,
-    decide::{Child, Facts},
+    decide::{self, Child, Facts},
     users,
 };
 use crate::{
-    claims,
+    claims::{self, Hold},
     controller::{Context, Scope},
     inputs::{Inputs, not_ready},
     kinds::ConnectionKey,
@@ -88,14 +88,19 @@ pub(super) async fn observe(
                 structured: party.structured,
                 secrets,
             };
-            if let (Some(product), Some(usable)) = (product, &usable) {
+            let approved = decide::is_active(&facts) && facts.inputs == facts.before.inputs_hash;
+            let unfit = product.zip(usable.as_ref()).and_then(|(p, u)| u.unfit(p));
+            if let Some(unfit) = unfit {
+                // What was approved stays so.
+                facts.trouble = facts.trouble.or(Some(unfit).filter(|_| !approved));
+            } else if let (Some(product), Some(usable)) = (product, &usable) {
                 facts.invalid = product::errors(
                     product,
                     ParameterScope::Tier,
                     &Limits::new(),
                     &tier.spec.parameters,
                     &inputs,
-                    |name, value| holder(scope, tier, usable, name, value),
+                    |rule, value| holder(scope, tier, usable, rule, value),
                 );
             }
             let spec = usable.as_ref().map(|usable| usable.connection.spec());
@@ -288,21 +293,32 @@ fn is_recorded(tier: &TierConfiguration) -> bool {
     status.is_some_and(|status| status.inputs_hash.is_some())
 }
 
+/// How firmly it has the value that its spec gives to a parameter.
+fn hold(tier: &TierConfiguration, name: &str) -> Hold {
+    let Some(status) = &tier.status else {
+        return Hold::new(name, false, &[]);
+    };
+    let seen = status.observed_generation == tier.metadata.generation;
+    let failed = status.request.as_ref();
+    let failed = failed.is_some_and(|r| r.status == RequestStatus::Failed);
+    let is_sent = seen && is_recorded(tier) && !failed;
+    Hold::new(name, is_sent, &status.parameter_errors)
+}
+
 /// The TierConfiguration that has a value which no two of one product may have at a vendor: the one that
-/// was approved, then the older one, in whichever namespace.
+/// was approved with it, then the older one, in whichever namespace.
 fn holder(
     scope: &Scope,
     tier: &TierConfiguration,
     usable: &Usable,
-    name: &str,
+    rule: &ParameterDefinition,
     value: &str,
 ) -> Option<String> {
     let url = &usable.connection.spec().url;
-    let rank = |t: &TierConfiguration| (!is_recorded(t), t.creation_timestamp(), t.uid());
+    let rank = |t: &TierConfiguration| (hold(t, &rule.name), t.creation_timestamp(), t.uid());
     let has = |other: &TierConfiguration| {
-        let mut parameters = other.spec.parameters.iter();
         other.spec.product == tier.spec.product
-            && parameters.any(|p| p.name == name && p.value.as_deref() == Some(value))
+            && product::gives(rule, &other.spec.parameters, value)
             && rank(other) < rank(tier)
     };
     let claims = |other: &TierConfiguration| {
@@ -311,10 +327,9 @@ fn holder(
         claims::reaches(scope, &key, namespace, is_recorded(other), url)
     };
     let all = scope.tiers.state();
-    let holder = all.iter().find(|other| {
-        let decoded = other.0.as_ref();
-        decoded.is_ok_and(|t| has(t) && claims(t))
-    })?;
+    let decoded = all.iter().filter_map(|other| other.0.as_ref().ok());
+    let holders = decoded.filter(|other| has(other) && claims(other));
+    let holder = holders.min_by_key(|other| rank(other))?;
     let path = format!(
         "{}/{}",
         holder.namespace().unwrap_or_default(),

@@ -21,6 +21,7 @@ use crate::{
     credentials::secret_names,
     kinds::{Connection, ConnectionKey},
     object::{Decode, Guarded},
+    product,
     queues::Queues,
     report,
     tier::{self, News},
@@ -231,7 +232,7 @@ impl Tell {
     fn next_holder(
         &self,
         connection: &ConnectionKey,
-        product: &str,
+        of: &str,
         before: &[Parameter],
         now: &[Parameter],
     ) {
@@ -242,20 +243,21 @@ impl Tell {
             return;
         };
         let rules = connection.spec().products.iter();
-        let rules = rules.filter(|p| p.name == product);
+        let rules = rules.filter(|p| p.name == of);
         let unique = rules.flat_map(|p| &p.parameters).filter(|rule| rule.unique);
-        let freed: Vec<&Parameter> = unique
-            .filter_map(|rule| before.iter().find(|p| p.name == rule.name))
-            .filter(|was| was.value.is_some() && !now.iter().any(|p| is_same(p, was)))
+        let freed: Vec<_> = unique
+            .filter_map(|rule| {
+                let was = before.iter().find(|p| p.name == rule.name)?;
+                let was = product::comparable(rule, was)?;
+                (!product::gives(rule, now, &was)).then_some((rule, was))
+            })
             .collect();
         if freed.is_empty() {
             return;
         }
         let wants = |other: &str, parameters: &[Parameter]| {
-            other == product
-                && parameters
-                    .iter()
-                    .any(|p| freed.iter().any(|was| is_same(p, was)))
+            let mut freed = freed.iter();
+            other == of && freed.any(|(rule, was)| product::gives(rule, parameters, was))
         };
         self.every_tier(|t| wants(&t.spec.product, &t.spec.parameters));
         self.every_subscription(|s| wants(&s.spec.product, &s.spec.parameters));
@@ -291,11 +293,6 @@ impl Tell {
 fn waits_for_a_tier(conditions: &[Condition]) -> bool {
     report::ready(conditions)
         .is_some_and(|c| c.reason == Reason::TierConfigurationNotReady.as_str())
-}
-
-/// Whether two give one value to one parameter.
-fn is_same(one: &Parameter, other: &Parameter) -> bool {
-    one.name == other.name && one.value == other.value
 }
 
 fn names_connection(tier: &TierConfiguration, key: &ConnectionKey) -> bool {

@@ -8,7 +8,10 @@ use fulfillment_crds::{
     OnMissing, OnUnknownOutcome, Request, RequestStatus,
 };
 use fulfillment_operator::{
-    facts::{Clock, Desired, Facts, Intent, Ledger, ObjectFacts, Pass, Resolution, Rules, Trouble},
+    facts::{
+        Clock, Desired, Facts, Intent, Ledger, ObjectFacts, Pass, Resellers, Resolution, Rules,
+        Trouble,
+    },
     ledger,
     plan::{Rest, Step, plan},
     vendor::{
@@ -114,6 +117,7 @@ impl World {
                 inputs: Some("hash-1".into()),
                 template: None,
                 unshown: Vec::new(),
+                resellers: Resellers::default(),
                 invalid: Vec::new(),
                 external_id: "k1-x".into(),
                 claimed: false,

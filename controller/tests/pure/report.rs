@@ -9,7 +9,7 @@ use fulfillment_crds::{
     SubscriptionStatus, Time,
 };
 use fulfillment_operator::{
-    facts::{Facts, Resolution, Trouble},
+    facts::{Facts, Resellers, Resolution, Trouble},
     ledger,
     plan::Rest,
     report::{About, Report, report},
@@ -188,6 +188,20 @@ fn every_situation_reads_as_promised() {
                         message: "no".into(),
                     })
                     .into();
+            }),
+        ),
+        (
+            "asked about what is a reseller's, by a plain name",
+            Rest::Inquiring,
+            facts(|f| {
+                f.desired.resellers = Resellers {
+                    parameters: vec!["reseller_id".into()],
+                    configurations: vec!["north".into(), "top".into()],
+                };
+                f.ledger.parameter_errors = vec![ParameterError {
+                    name: "reseller_id".into(),
+                    message: "no such contract".into(),
+                }];
             }),
         ),
         (

@@ -4,7 +4,7 @@ use fulfillment_crds::{
     AdoptionPolicy, CreateBody, DeletionPolicy, DesiredState, IdentityMode, LimitValue, Limits,
     OnMissing, OnUnknownOutcome,
 };
-use fulfillment_operator::facts::{Desired, Rules};
+use fulfillment_operator::facts::{Desired, Resellers, Rules};
 
 use super::{
     mutant::Mutant,
@@ -338,6 +338,7 @@ impl Scenario {
             inputs: None,
             template: None,
             unshown: Vec::new(),
+            resellers: Resellers::default(),
             invalid: Vec::new(),
             external_id: NAME.into(),
             claimed: self.claimed,
