@@ -36,7 +36,12 @@ fn known_tenant(f: &mut Facts, name: &str, id: &str, tenants: Vec<Tenant>) {
         .next()
         .filter(|t| t.is_live() || others.is_empty());
     match ours {
-        Some(tenant) => answer::found(f, &tenant),
+        Some(tenant) => {
+            if !tenant.is_live() {
+                f.pass.vacant = Some(name.to_owned());
+            }
+            answer::found(f, &tenant);
+        }
         None if others.is_empty() => {
             f.pass.vacant = Some(name.to_owned());
             if f.object.deleting {

@@ -39,7 +39,7 @@ pub(super) fn purchase(f: &Facts) -> Step {
         && same_try(f, last)
     {
         match last.status {
-            RequestStatus::Failed => return failed(f),
+            RequestStatus::Failed => return ended(f, Rest::Failed),
             RequestStatus::Inquiring => return Step::Rest(Rest::Inquiring),
             RequestStatus::Pending | RequestStatus::Approved | RequestStatus::Unknown => {}
         }
@@ -50,18 +50,18 @@ pub(super) fn purchase(f: &Facts) -> Step {
     arm(f)
 }
 
-/// The order failed. Where one of its sends went without an answer, that one may have made a tenant
-/// beside the failed one: whenever a read is due, the name is looked up.
-fn failed(f: &Facts) -> Step {
+/// The order failed, or what it made is gone. Where one of its sends went without an answer, that one may
+/// have made a tenant beside that: whenever a read is due, the name is looked up.
+pub(super) fn ended(f: &Facts, rest: Rest) -> Step {
     let doubtful = f.rules.mode == IdentityMode::ExternalId && unanswered(f) && !f.desired.claimed;
     if !doubtful || f.pass.vacant.is_some() {
-        Step::Rest(Rest::Failed)
+        Step::Rest(rest)
     } else if f.clock.backing_off {
         Step::Rest(Rest::Unchanged)
     } else if f.clock.read_due {
         Step::Look(f.name().to_owned())
     } else {
-        Step::Rest(Rest::Failed)
+        Step::Rest(rest)
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) fn end(f: &Facts) -> Step {
         return discard(f, twin);
     }
     let unknown = match f.rules.mode {
-        IdentityMode::Lookup => f.ledger.tenant_id.is_none(),
+        IdentityMode::Lookup => f.ledger.tenant_id.is_none() && !is_anothers(f),
         IdentityMode::ExternalId | IdentityMode::IdempotencyKey | IdentityMode::None => false,
     };
     if unknown {
@@ -139,6 +139,12 @@ pub(super) fn cancel(f: &Facts) -> Step {
     } else {
         Step::Delete
     }
+}
+
+/// The name it claims is another's, and nothing was made under it since.
+fn is_anothers(f: &Facts) -> bool {
+    let last = f.ledger.request.as_ref();
+    last.is_some_and(|r| r.status == RequestStatus::Failed && r.reason == CONFLICT)
 }
 
 /// Nothing was ever sent to a vendor for this object.

@@ -22,7 +22,7 @@ use crate::{
     ledger::CONFLICT,
     vendor::Class,
 };
-use create::{arm, find, forgotten, held, purchase, resolve};
+use create::{arm, ended, find, forgotten, held, purchase, resolve};
 pub use create::{asks, open_create, says_none, settles_from};
 pub use end::settling;
 use end::{end, memorable, unanswered};

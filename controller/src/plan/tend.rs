@@ -119,7 +119,7 @@ pub(super) fn missing(f: &Facts) -> Step {
     }
     match f.rules.on_missing {
         _ if !dead && !f.clock.missing_confirmed => Step::Rest(Rest::VerifyMissing),
-        OnMissing::Report => Step::Rest(Rest::Missing),
+        OnMissing::Report => ended(f, Rest::Missing),
         OnMissing::Recreate if f.clock.mass_vanish => Step::Rest(Rest::Missing),
         OnMissing::Recreate if f.clock.backing_off => Step::Rest(Rest::Unchanged),
         OnMissing::Recreate => arm(f),

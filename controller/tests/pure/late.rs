@@ -3,8 +3,8 @@
 
 use crate::model::{Kept, World, limits, request};
 use fulfillment_crds::{
-    DesiredState, IdentityMode, OnUnknownOutcome, RequestStatus, RequestType, SubscriptionState,
-    Time,
+    DesiredState, IdentityMode, OnMissing, OnUnknownOutcome, RequestStatus, RequestType,
+    SubscriptionState, Time,
 };
 use fulfillment_operator::{
     facts::{Intent, Resolution},
@@ -119,6 +119,53 @@ fn a_tenant_that_lands_beside_a_failed_one_is_found_and_taken() {
     let request = w.status.request.as_ref().unwrap();
     assert_eq!(request.status, RequestStatus::Approved);
     assert_eq!((w.created, w.live()), (0, 1));
+}
+
+#[test]
+fn a_failed_tenant_that_is_still_shown_is_looked_up_once() {
+    let mut w = failed_after_a_repeat();
+    w.manners.shows_dead = true;
+    w.tenants = vec![Kept {
+        status: TenantStatus::Failed,
+        request: FulfillmentStatus::Failed,
+        ..tenant("t1")
+    }];
+    w.clock.read_due = true;
+    assert_eq!(w.pass(None), Some(Rest::Failed));
+    assert_eq!(w.calls, 1);
+}
+
+#[test]
+fn a_tenant_that_lands_beside_one_that_is_gone_is_found_where_that_is_only_told() {
+    let mut w = failed_after_a_repeat();
+    w.rules.on_missing = OnMissing::Report;
+    w.status.request.as_mut().unwrap().status = RequestStatus::Approved;
+    w.status.state = Some(SubscriptionState::Active);
+    assert_eq!(
+        w.until(Rest::Missing, 1),
+        Rest::Missing,
+        "there is none yet"
+    );
+    w.tenants = vec![tenant("t2")];
+    assert_eq!(w.until(Rest::InSync, 3), Rest::InSync);
+    assert_eq!(w.status.tenant_id.as_deref(), Some("t2"));
+    assert_eq!((w.created, w.live()), (0, 1));
+}
+
+#[test]
+fn a_name_that_is_anothers_holds_up_no_delete() {
+    for recorded in [true, false] {
+        let mut w = World::new(IdentityMode::Lookup);
+        w.desired.claimed = true;
+        w.tenants = vec![tenant("another's")];
+        w.finalized = true;
+        if recorded {
+            assert_eq!(w.pass(None), Some(Rest::Failed));
+        }
+        w.deleting = true;
+        assert_eq!(w.pass(None), Some(Rest::Gone));
+        assert_eq!(w.live(), 1);
+    }
 }
 
 #[test]
