@@ -23,7 +23,8 @@ impl World {
         names::compress(&mut self);
         self.posts.sort();
         self.calls.sort();
-        if s.controllers == 1 {
+        // Where each acts for an object of its own, they are not alike.
+        if s.controllers == 1 || s.rival {
             return self;
         }
         let [first, second] = [self.key(0), self.key(1)];
@@ -69,11 +70,10 @@ impl World {
             return;
         }
         for (nth, controller) in self.controllers.iter_mut().enumerate() {
-            let object = self.object.as_ref();
-            let over = controller
-                .pass
-                .as_ref()
-                .is_some_and(|p| doomed(s, object, p));
+            let over = controller.pass.as_ref().is_some_and(|p| {
+                let mut objects = self.object.iter().chain(&self.rival);
+                doomed(s, objects.find(|o| o.uid == p.uid), p)
+            });
             if over {
                 controller.pass = None;
                 for post in &mut self.posts {
@@ -93,7 +93,7 @@ impl World {
             let Some(sight) = &controller.sight else {
                 continue;
             };
-            let objects = self.object.iter().chain(&self.cached);
+            let objects = self.object.iter().chain(&self.rival).chain(&self.cached);
             let seen = |o: &Object| o.uid == sight.uid && (shows(o, sight) || lost(o, sight));
             let marked = self.posts.iter().any(|p| p.older.than_sight_of(nth));
             let marked = marked || older.iter().any(|older| older.than_sight_of(nth));
@@ -129,7 +129,7 @@ fn lost(object: &Object, sight: &Sight) -> bool {
 
 /// Whether all that is left to a pass is to find out that its guard does not hold.
 fn doomed(s: &Scenario, object: Option<&Object>, pass: &Pass) -> bool {
-    let Some(object) = object.filter(|o| o.uid == pass.uid) else {
+    let Some(object) = object else {
         return match &pass.phase {
             Phase::Waiting(_) | Phase::Recording { .. } => true,
             Phase::Acting => writes(&pass.step),

@@ -6,86 +6,17 @@ use fulfillment_operator::{plan::Step, status::Weight, vendor::Effect};
 use stateright::{Model, Property};
 
 use super::{
+    action::Action,
     controller::{self, Outcome, View},
     graph::Graph,
-    promise::{at_most_one, good, left_behind},
+    promise::{at_most_one, good, left_behind, of_one},
     scenario::Scenario,
-    store, sweep,
-    user::{self, Deed, Fault},
-    vendor,
-    world::{Broken, Controller, Pass, Phase, TenantState, World},
+    store, sweep, user, vendor,
+    world::{Broken, Controller, Kept, Pass, Phase, TenantState, World},
 };
 
 /// How many creates may be on their way at once.
 const POSTS: usize = 2;
-
-/// Something happens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Action {
-    /// A controller begins a pass.
-    Observe(usize, View),
-    /// Its write arrives at the API server; whether it hears so.
-    Write(usize, bool),
-    /// It sends a create.
-    Send(usize),
-    /// Its deadline has passed: it sends none.
-    TooLate(usize),
-    /// It hears the vendor's answer to a create.
-    Hear(usize),
-    /// It does not.
-    GiveUp(usize),
-    /// It hears that the vendor refuses its create.
-    Refused(usize),
-    /// It calls the vendor for something else.
-    Call(usize, Outcome),
-    /// Its process dies.
-    Crash(usize),
-    /// A create lands at the vendor; whether it will land once more.
-    Land(usize, bool),
-    /// A create is lost.
-    Lose(usize),
-    /// Another call lands late.
-    LandCall(usize),
-    /// Another call is lost.
-    LoseCall(usize),
-    /// The vendor decides about a tenant.
-    Decide(usize, bool),
-    /// The sweep looks at the tombstone.
-    Sweep,
-    /// People.
-    Deed(Deed),
-    /// Faults of the cluster.
-    Fault(Fault),
-}
-
-impl Action {
-    /// Whether it may be counted on to lead to a good end: no user has to give up, no process has
-    /// to die, and no vendor to refuse.
-    fn leads_on(&self) -> bool {
-        match self {
-            Self::Observe(..)
-            | Self::Write(..)
-            | Self::Send(_)
-            | Self::TooLate(_)
-            | Self::Hear(_)
-            | Self::GiveUp(_)
-            | Self::Call(..)
-            | Self::Lose(_)
-            | Self::LandCall(_)
-            | Self::LoseCall(_)
-            | Self::Land(_, false)
-            | Self::Decide(_, true)
-            | Self::Sweep
-            | Self::Deed(Deed::Answer(_)) => true,
-            Self::Refused(_)
-            | Self::Crash(_)
-            | Self::Land(_, true)
-            | Self::Decide(_, false)
-            | Self::Deed(Deed::Edit | Deed::Delete | Deed::CreateAgain)
-            | Self::Fault(_) => false,
-        }
-    }
-}
 
 /// What is explored.
 #[derive(Clone, Debug)]
@@ -120,8 +51,11 @@ impl Model for Check {
                 return;
             }
         }
-        for by in 0..self.scenario.controllers {
-            self.of_controller(world, by, actions);
+        let s = &self.scenario;
+        let turned = s.rival.then(|| world.clone().turned());
+        for by in 0..s.controllers {
+            let seen = turned.as_ref().filter(|_| by == 1).unwrap_or(world);
+            self.of_controller(seen, by, actions);
         }
         for (nth, post) in world.posts.iter().enumerate() {
             actions.push(Action::Land(nth, false));
@@ -136,20 +70,14 @@ impl Model for Check {
             actions.push(Action::LandCall(nth));
             actions.push(Action::LoseCall(nth));
         }
-        for (nth, tenant) in world.tenants.iter().enumerate() {
-            if tenant.pending || tenant.state == TenantState::Leaving {
-                actions.push(Action::Decide(nth, true));
-                if tenant.state == TenantState::Provisioning && world.left.refusals > 0 {
-                    actions.push(Action::Decide(nth, false));
-                }
-            }
-        }
+        of_vendor(world, actions);
         if sweep::due(world, &self.scenario) {
             actions.push(Action::Sweep);
         }
-        let mut deeds = Vec::new();
-        user::deeds(world, &self.scenario, &mut deeds);
-        actions.extend(deeds.into_iter().map(Action::Deed));
+        actions.extend(user::deeds(world, s).into_iter().map(Action::Deed));
+        if let Some(turned) = turned.filter(|turned| turned.object.is_some()) {
+            actions.extend(user::deeds(&turned, s).into_iter().map(Action::Rival));
+        }
         let mut faults = Vec::new();
         user::faults(world, &self.scenario, &mut faults);
         actions.extend(faults.into_iter().map(Action::Fault));
@@ -158,7 +86,13 @@ impl Model for Check {
     fn next_state(&self, last: &World, action: Action) -> Option<World> {
         let leads_on = action.leads_on();
         let mut world = last.clone();
-        self.apply(&mut world, action)?;
+        if self.scenario.rival && action.is_rivals() {
+            world = world.turned();
+            self.apply(&mut world, action)?;
+            world = world.turned();
+        } else {
+            self.apply(&mut world, action)?;
+        }
         let world = world.canonical(&self.scenario);
         if let Some(graph) = &self.graph {
             let good = good(&self.scenario, &world);
@@ -175,6 +109,9 @@ impl Model for Check {
             Property::always("never two tenants", |check, world| {
                 at_most_one(&check.scenario, world)
             }),
+            Property::always("no tenant of two Subscriptions", |_, world: &World| {
+                of_one(world)
+            }),
             Property::always("never a lost tenant", |check, world| {
                 !left_behind(&check.scenario, world)
             }),
@@ -187,10 +124,40 @@ impl Model for Check {
             Property::always("no answer is dropped", |_, world: &World| {
                 world.broken != Some(Broken::Dropped)
             }),
+            Property::always("no create where none is wanted", |_, world: &World| {
+                world.broken != Some(Broken::Unwanted)
+            }),
+            Property::always("no delete within the grace period", |_, world: &World| {
+                world.broken != Some(Broken::Early)
+            }),
             Property::always("a terminal result stays", |_, world: &World| {
                 world.broken != Some(Broken::Regressed)
             }),
         ]
+    }
+}
+
+/// What happens at the vendor, and with time.
+fn of_vendor(world: &World, actions: &mut Vec<Action>) {
+    for (nth, tenant) in world.tenants.iter().enumerate() {
+        if tenant.pending || tenant.state == TenantState::Leaving {
+            actions.push(Action::Decide(nth, true));
+            if tenant.state == TenantState::Provisioning && world.left.refusals > 0 {
+                actions.push(Action::Decide(nth, false));
+            }
+        }
+        let stands = matches!(tenant.state, TenantState::Active | TenantState::Suspended);
+        if stands && tenant.owner != 0 && world.left.vanishings > 0 {
+            actions.push(Action::Vanish(nth));
+        }
+    }
+    if world.grace {
+        // Nobody looks after one that was let go, where its object's successor cannot find it.
+        let kept = |t: &Kept| world.retained.contains(&t.owner);
+        let runs = |t: &Kept| matches!(t.state, TenantState::Provisioning | TenantState::Active);
+        actions.push(Action::GraceEnds(
+            !world.live().any(|t| runs(t) && !kept(t)),
+        ));
     }
 }
 
@@ -225,7 +192,11 @@ impl Check {
             }
             return;
         };
-        actions.push(Action::Crash(by));
+        let silent = controller::is_in_doubt(&self.scenario, pass);
+        let may_end = !silent || world.left.silences > 0;
+        if may_end {
+            actions.push(Action::Crash(by));
+        }
         match &pass.phase {
             Phase::Recording { weight, .. } => {
                 actions.push(Action::Write(by, true));
@@ -234,7 +205,9 @@ impl Check {
                 }
             }
             Phase::Waiting(answer) => {
-                actions.push(Action::GiveUp(by));
+                if may_end {
+                    actions.push(Action::GiveUp(by));
+                }
                 match answer {
                     Some(_) => actions.push(Action::Hear(by)),
                     None if world.left.refusals > 0 => actions.push(Action::Refused(by)),
@@ -287,7 +260,7 @@ impl Check {
             Action::Send(by) => {
                 let pass = pass(world, by)?;
                 if let Step::Create(intent) = &*pass.step.clone() {
-                    controller::send(world, by, pass, intent);
+                    controller::send(world, s, by, pass, intent);
                 }
             }
             Action::TooLate(by) => {
@@ -305,6 +278,7 @@ impl Check {
             Action::GiveUp(by) => {
                 let heard = Err(vendor::failure(Effect::Unknown));
                 let pass = pass(world, by)?;
+                world.left.silences -= u8::from(controller::is_in_doubt(s, &pass));
                 controller::created(world, s, by, pass, heard);
             }
             Action::Refused(by) => {
@@ -318,6 +292,8 @@ impl Check {
                 controller::call(world, s, by, pass, outcome);
             }
             Action::Crash(by) => {
+                let doubts = pass(world, by).is_some_and(|p| controller::is_in_doubt(s, &p));
+                world.left.silences -= u8::from(doubts);
                 for post in &mut world.posts {
                     if post.awaited_by == Some(by) {
                         post.awaited_by = None;
@@ -343,7 +319,9 @@ impl Check {
                 vendor::decide(world, s, nth, approve);
             }
             Action::Sweep => sweep::sweep(world, s),
-            Action::Deed(deed) => user::perform(world, s, deed)?,
+            Action::Vanish(nth) => vendor::vanish(world, s, nth),
+            Action::GraceEnds(_) => world.grace = false,
+            Action::Deed(deed) | Action::Rival(deed) => user::perform(world, s, deed)?,
             Action::Fault(fault) => user::befall(world, fault)?,
         }
         Some(())

@@ -1,16 +1,20 @@
 //! A controller's pass, as `reconcile`, `observe` and `act` carry it out. The decisions are the
 //! shipped ones; what stands here is the order of effects and what guards each.
 
-use fulfillment_crds::{IdentityMode, RequestStatus, RequestType};
+use fulfillment_crds::{
+    AdoptionPolicy, IdentityMode, OnUnknownOutcome, Reason, RequestStatus, RequestType,
+};
 use fulfillment_operator::{
-    facts::{Clock, Facts, Intent, Ledger, ObjectFacts, Pass as InPass},
+    facts::{Clock, Facts, Intent, Ledger, ObjectFacts, Pass as InPass, Trouble},
     kubernetes::{Guard, Mark},
     ledger,
-    plan::{Rest, Step, plan, settles_from},
+    plan::{Rest, Step, open_create, plan, settles_from},
     report::{About, report},
     status::Weight,
-    vendor::Effect,
+    vendor::{Answer, Effect, Said, VendorError},
 };
+
+use jiff::Timestamp;
 
 use super::{
     known::Known,
@@ -18,7 +22,7 @@ use super::{
     scenario::{Scenario, limits, seats},
     store, sweep, user,
     vendor::{self, Heard},
-    world::{Older, Pass, Phase, Post, Sight, World},
+    world::{Broken, Object, Older, Pass, Phase, Post, Sight, World},
 };
 
 /// What a controller sees when it looks.
@@ -66,7 +70,7 @@ pub(super) fn observe(world: &mut World, s: &Scenario, by: usize, view: View) ->
             requested_at: None,
             resolution: object.resolution.as_deref().cloned(),
         },
-        desired: s.desired(object.generation),
+        desired: s.desired(&object),
         ledger,
         intent: object.intent.as_deref().cloned(),
         rules: s.rules(),
@@ -77,6 +81,7 @@ pub(super) fn observe(world: &mut World, s: &Scenario, by: usize, view: View) ->
             settled: view.settled,
             missing_confirmed: true,
             repeatable: object.status.create.is_some(),
+            grace_until: (object.deleting && world.grace).then(Timestamp::default),
             ..Clock::default()
         },
         pass: InPass {
@@ -86,8 +91,12 @@ pub(super) fn observe(world: &mut World, s: &Scenario, by: usize, view: View) ->
     };
     let intent = settles_from(&facts);
     let settled = first_sight(world, s, by, object.uid, intent.as_ref());
-    if view.settled && (!settled || user::is_overtaken(world, s, &object)) {
+    let answered = world.passes().any(|pass| is_in_doubt(s, pass));
+    if view.settled && (!settled || answered || user::is_overtaken(world, s, &object)) {
         return None;
+    }
+    if s.rival && s.mutant != Some(Mutant::IgnoresClaims) {
+        facts.trouble = conflict(world, &object, &facts);
     }
     if let Some(mutant) = s.mutant {
         mutant::seen(mutant, &mut facts);
@@ -110,6 +119,50 @@ pub(super) fn observe(world: &mut World, s: &Scenario, by: usize, view: View) ->
     };
     go_on(world, s, by, pass, facts);
     Some(())
+}
+
+/// The other object has the name: see `claims.rs`. Who has the finalizer went ahead with it.
+fn conflict(world: &World, object: &Object, facts: &Facts) -> Option<Trouble> {
+    let unborn = facts.ledger.tenant_id.is_none() && open_create(facts).is_none();
+    let rank = |o: &Object| (!o.finalized, o.uid);
+    let holder = world.rival.as_ref().filter(|o| rank(o) < rank(object));
+    holder
+        .filter(|_| unborn && !object.deleting)
+        .map(|_| Trouble {
+            reason: Reason::Conflict,
+            message: String::new(),
+        })
+}
+
+/// What the other object holds is not taken, whatever name led to it: see `claims.rs`.
+fn refused_as_taken(world: &World, pass: &Pass, mut answer: Answer) -> Heard {
+    let held = world
+        .rival
+        .as_ref()
+        .and_then(|o| o.status.tenant_id.as_ref());
+    let own = pass.before.tenant_id.as_ref();
+    let shown = match &answer.said {
+        Said::Exists(_) | Said::Found(_) => answer.said.tenants(),
+        Said::Tenant(_) | Said::Done | Said::Accepted(_) | Said::Absent => &mut [],
+    };
+    if held != own && shown.iter().any(|t| Some(&t.id) == held) {
+        return Err(VendorError {
+            code: ledger::CONFLICT.into(),
+            ..vendor::refusal()
+        });
+    }
+    Ok(answer)
+}
+
+/// Whether nobody would hear what became of a create if this pass ended here, and it would be sent again.
+/// Within the settle time whoever hears an answer has written it down, or is dead.
+pub(super) fn is_in_doubt(s: &Scenario, pass: &Pass) -> bool {
+    let waits = match &pass.phase {
+        Phase::Acting => false,
+        Phase::Waiting(_) => true,
+        Phase::Recording { weight, .. } => **weight == Weight::Create,
+    };
+    waits && s.on_unknown == OnUnknownOutcome::Retry
 }
 
 /// Remembers an intent from its first sight on, and says whether the settle time can have passed
@@ -163,8 +216,10 @@ pub(super) fn questions(world: &World, s: &Scenario, cached: bool) -> (bool, boo
     object.as_ref().map_or((false, false), |o| {
         let corrects = o.status.tenant_id.is_some() && s.generations > 1;
         let unborn = o.status.tenant_id.is_none();
-        let waits = unborn && (s.mode == IdentityMode::Lookup || user::is_asked(s, o));
-        (corrects && !o.deleting, o.deleting || waits)
+        let alone = s.mode == IdentityMode::Lookup || s.on_unknown == OnUnknownOutcome::Retry;
+        let waits = unborn && (alone || user::is_asked(s, o));
+        let suspends = o.deleting && world.grace;
+        (corrects && !o.deleting || suspends, o.deleting || waits)
     })
 }
 
@@ -233,7 +288,7 @@ fn result(s: &Scenario, pass: &Pass, facts: &Facts, rest: Rest) -> Option<Phase>
 }
 
 /// A create is sent.
-pub(super) fn send(world: &mut World, by: usize, pass: Pass, intent: &Intent) {
+pub(super) fn send(world: &mut World, s: &Scenario, by: usize, pass: Pass, intent: &Intent) {
     // What is repeated under one key carries what it carried before.
     let sent = pass.facts.ledger.create.as_ref();
     let same = intent.repeated && sent.is_some_and(|sent| sent.limits == limits(50));
@@ -249,7 +304,10 @@ pub(super) fn send(world: &mut World, by: usize, pass: Pass, intent: &Intent) {
         older: pass.older,
     });
     if !pass.covered {
-        world.broken = world.broken.or(Some(super::world::Broken::Uncovered));
+        world.broken = world.broken.or(Some(Broken::Uncovered));
+    }
+    if s.claimed && s.adoption == AdoptionPolicy::AdoptOnly {
+        world.broken = world.broken.or(Some(Broken::Unwanted));
     }
     if let Some(me) = world.controllers.get_mut(by) {
         me.pass = Some(Pass {
@@ -296,6 +354,18 @@ pub(super) fn create_guard(s: &Scenario, intent: &Intent, before: &Ledger) -> Gu
 /// Any other call to the vendor.
 pub(super) fn call(world: &mut World, s: &Scenario, by: usize, pass: Pass, outcome: Outcome) {
     let lost = Err(vendor::failure(Effect::Unknown));
+    let own = world.object.as_ref().is_some_and(|o| o.uid == pass.uid);
+    if world.grace && own && *pass.step == Step::Delete {
+        world.broken = world.broken.or(Some(Broken::Early));
+    }
+    let target = vendor::verb(&pass.facts, &pass.step).map(|call| call.tenant);
+    let owner = world
+        .tenants
+        .iter()
+        .find(|t| Some(&t.id) == target.as_ref());
+    if owner.is_some_and(|t| world.rival.as_ref().is_some_and(|o| o.uid == t.owner)) {
+        world.broken = world.broken.or(Some(Broken::Foreign));
+    }
     if outcome != Outcome::Answered {
         world.left.calls -= 1;
     }
@@ -313,6 +383,7 @@ pub(super) fn call(world: &mut World, s: &Scenario, by: usize, pass: Pass, outco
 
 fn hear(world: &mut World, s: &Scenario, by: usize, pass: Pass, heard: Heard) {
     let mut facts = (*pass.facts).clone();
+    let heard = heard.and_then(|answer| refused_as_taken(world, &pass, answer));
     let heard = match s.mutant {
         Some(mutant) => mutant::heard(mutant, &mut facts, heard),
         None => heard,

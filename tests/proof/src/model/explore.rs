@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use stateright::{Checker, HasDiscoveries, Model};
 
 use super::{
-    check::{Action, Check},
+    action::Action,
+    check::Check,
     graph::{Graph, print},
     scenario::Scenario,
 };

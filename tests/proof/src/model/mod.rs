@@ -7,6 +7,7 @@
 //! is older than the settle time lands.
 #![expect(clippy::print_stdout, reason = "the output is what it is run for")]
 
+mod action;
 mod canonical;
 mod check;
 mod controller;
@@ -16,6 +17,7 @@ mod known;
 mod mutant;
 mod names;
 mod patches;
+mod policies;
 mod promise;
 mod scenario;
 mod store;

@@ -2,7 +2,9 @@
 //! alter what the planner sees, says or hears, or how it is carried out; what alters the planner's
 //! own source is in [`super::patches`].
 
-use fulfillment_crds::{IdentityMode, OnUnknownOutcome, RequestStatus, Time};
+use fulfillment_crds::{
+    AdoptionPolicy, IdentityMode, OnMissing, OnUnknownOutcome, RequestStatus, Time,
+};
 use fulfillment_operator::{
     facts::{Facts, Intent},
     plan::{Rest, Step, open_create},
@@ -56,10 +58,26 @@ pub(super) enum Mutant {
     LostStatusIsNew,
     /// A refusal is taken for the end of earlier attempts too.
     DoubtForgotten,
+    /// A claimed tenant is taken over whatever the policy says.
+    TakesOver,
+    /// What is only to be taken over is made.
+    MakesWhatIsMissing,
+    /// Whoever claims a name goes ahead with it.
+    IgnoresClaims,
+    /// A tenant that is gone is bought again where that is only to be told.
+    BuysAgain,
+    /// A create is sent again while another's may be answered yet.
+    RetriesUnderWay,
+    /// The grace period is not waited for.
+    DeletesInGrace,
+    /// A tenant is not suspended for its grace period.
+    GraceUnsuspended,
+    /// A tenant that was taken back is not resumed.
+    StaysSuspended,
 }
 
 /// All of them.
-pub(super) const ALL: [Mutant; 19] = [
+pub(super) const ALL: [Mutant; 27] = [
     Mutant::ClaimsBlindly,
     Mutant::NoFinalizer,
     Mutant::ReportsBlindly,
@@ -79,6 +97,14 @@ pub(super) const ALL: [Mutant; 19] = [
     Mutant::TakesEarlyAnswers,
     Mutant::LostStatusIsNew,
     Mutant::DoubtForgotten,
+    Mutant::TakesOver,
+    Mutant::MakesWhatIsMissing,
+    Mutant::IgnoresClaims,
+    Mutant::BuysAgain,
+    Mutant::RetriesUnderWay,
+    Mutant::DeletesInGrace,
+    Mutant::GraceUnsuspended,
+    Mutant::StaysSuspended,
 ];
 
 /// The world in which a mutant shows.
@@ -100,7 +126,14 @@ pub(super) fn habitat(mutant: Mutant) -> Option<Scenario> {
         | Mutant::TakesEarlyAnswers => (IdentityMode::None, "plain"),
         Mutant::ReleasesBeforeGone => (IdentityMode::ExternalId, "decides later"),
         Mutant::CounterStays => (IdentityMode::ExternalId, "a dead namesake"),
-        Mutant::TakesUnproven => (IdentityMode::ExternalId, "claimed"),
+        Mutant::TakesUnproven | Mutant::TakesOver => (IdentityMode::ExternalId, "claimed"),
+        Mutant::MakesWhatIsMissing => (IdentityMode::ExternalId, "claimed, only taken over"),
+        Mutant::IgnoresClaims => (IdentityMode::ExternalId, "claimed twice"),
+        Mutant::BuysAgain => (IdentityMode::ExternalId, "alone, gone and reported"),
+        Mutant::RetriesUnderWay => (IdentityMode::None, "sent again"),
+        Mutant::DeletesInGrace | Mutant::GraceUnsuspended | Mutant::StaysSuspended => {
+            (IdentityMode::ExternalId, "alone, taken back")
+        }
         Mutant::LostStatusIsNew => (IdentityMode::None, "a fault in the cluster"),
         Mutant::DoubtForgotten => (IdentityMode::ExternalId, "refusals"),
     };
@@ -124,6 +157,12 @@ pub(super) fn seen(mutant: Mutant, f: &mut Facts) {
         Mutant::RetriesUnknown => f.rules.on_unknown = OnUnknownOutcome::Retry,
         Mutant::TakesUnproven => f.desired.claimed = false,
         Mutant::LostStatusIsNew => f.object.lost = false,
+        Mutant::TakesOver | Mutant::MakesWhatIsMissing => {
+            f.desired.adoption = AdoptionPolicy::AdoptOrCreate;
+        }
+        Mutant::BuysAgain => f.rules.on_missing = OnMissing::Recreate,
+        Mutant::RetriesUnderWay => f.clock.settled = true,
+        Mutant::DeletesInGrace => f.clock.grace_until = None,
         Mutant::TakesEarlyAnswers => {
             if let Some(request) = &mut f.ledger.request {
                 request.settled_at = Some(Time(f.clock.now));
@@ -142,7 +181,10 @@ pub(super) fn seen(mutant: Mutant, f: &mut Facts) {
         | Mutant::ReleasesUnanswered
         | Mutant::CounterStays
         | Mutant::CreatesWhileHeld
-        | Mutant::DoubtForgotten => {}
+        | Mutant::DoubtForgotten
+        | Mutant::IgnoresClaims
+        | Mutant::GraceUnsuspended
+        | Mutant::StaysSuspended => {}
     }
 }
 
@@ -160,6 +202,10 @@ pub(super) fn planned(mutant: Mutant, f: &Facts, step: Step) -> Step {
         {
             Step::Release
         }
+        (Mutant::GraceUnsuspended, Step::Suspend) if f.object.deleting => {
+            Step::Rest(Rest::Terminating)
+        }
+        (Mutant::StaysSuspended, Step::Resume) => Step::Rest(Rest::InSync),
         (Mutant::CounterStays, Step::Claim(intent)) => Step::Claim(Intent {
             external_id: NAME.into(),
             ..intent

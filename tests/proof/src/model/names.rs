@@ -59,7 +59,12 @@ type Visit<'a> = &'a mut dyn FnMut(Place<'_>);
 
 /// Visits every id and every count of attempts.
 fn visit(world: &mut World, f: Visit<'_>) {
-    for object in world.object.iter_mut().chain(&mut world.cached) {
+    for object in world
+        .object
+        .iter_mut()
+        .chain(&mut world.rival)
+        .chain(&mut world.cached)
+    {
         of_object(object, f);
     }
     for controller in &mut world.controllers {

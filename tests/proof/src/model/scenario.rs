@@ -8,6 +8,7 @@ use fulfillment_operator::facts::{Desired, Resellers, Rules};
 
 use super::{
     mutant::Mutant,
+    policies,
     world::{CONTROLLERS, Controller, Kept, Left, Object, TenantState, World},
 };
 use crate::Size;
@@ -26,7 +27,17 @@ pub(super) struct Scenario {
     pub(super) shows_dead: bool,
     /// The externalId is the user's choice, and somebody else's tenant may have it.
     pub(super) claimed: bool,
+    /// Whether a tenant that goes by that name already is taken over.
+    pub(super) adoption: AdoptionPolicy,
+    /// A person who is asked may say that somebody else's tenant is the object's.
+    pub(super) given: bool,
+    /// Another object claims the same name.
+    pub(super) rival: bool,
     pub(super) deletion: DeletionPolicy,
+    /// A deleted object's tenant is only suspended for a time, in which it can be taken back.
+    pub(super) grace: bool,
+    pub(super) on_missing: OnMissing,
+    pub(super) on_unknown: OnUnknownOutcome,
     /// The vendor wants a tenant suspended before it is deleted.
     pub(super) suspends_first: bool,
     /// The spec is edited up to this generation.
@@ -42,14 +53,16 @@ pub(super) struct Scenario {
 }
 
 /// Of the largest worlds so many states are explored, those within the fewest steps.
-const MOST: usize = 60_000;
+pub(super) const MOST: usize = 60_000;
 
-const NOTHING: Left = Left {
+pub(super) const NOTHING: Left = Left {
     freezes: 0,
     faults: 0,
     duplicates: 0,
     refusals: 0,
     calls: 0,
+    vanishings: 0,
+    silences: 0,
 };
 
 /// The smallest world of a mode; the others are named by what they add.
@@ -60,7 +73,13 @@ const fn plain(name: &'static str, mode: IdentityMode) -> Scenario {
         asynchronous: false,
         shows_dead: false,
         claimed: false,
+        adoption: AdoptionPolicy::CreateOnly,
+        given: false,
+        rival: false,
         deletion: DeletionPolicy::Delete,
+        grace: false,
+        on_missing: OnMissing::Recreate,
+        on_unknown: OnUnknownOutcome::Hold,
         suspends_first: false,
         generations: 1,
         incarnations: 1,
@@ -98,9 +117,11 @@ pub(super) fn scenarios(mode: IdentityMode, size: Size) -> Vec<Scenario> {
             ..base
         });
     }
+    all.extend(policies::sample(base));
     if size == Size::Thorough {
         all.push(faults);
         all.extend(thorough(base, faults));
+        all.extend(policies::thorough(base));
     }
     all
 }
@@ -284,11 +305,15 @@ impl Scenario {
         let bare = World {
             object: Some(Object::new(1)),
             cached: None,
-            incarnations: 1,
+            // Younger, and made before any other that the user creates.
+            rival: self.rival.then(|| Object::new(2)),
+            incarnations: if self.rival { 2 } else { 1 },
             tenants: Vec::new(),
             posts: Vec::new(),
             calls: Vec::new(),
             stone: None,
+            grace: false,
+            retained: Vec::new(),
             controllers: std::array::from_fn(|_| Controller::default()),
             left: self.left,
             excused: false,
@@ -326,8 +351,9 @@ impl Scenario {
         vec![bare, taken]
     }
 
-    /// What the spec of a generation asks for.
-    pub(super) fn desired(&self, generation: i64) -> Desired {
+    /// What the spec of an object asks for.
+    pub(super) fn desired(&self, object: &Object) -> Desired {
+        let generation = object.generation;
         Desired {
             state: if generation == 2 {
                 DesiredState::Suspended
@@ -342,8 +368,12 @@ impl Scenario {
             invalid: Vec::new(),
             external_id: NAME.into(),
             claimed: self.claimed,
-            deletion: self.deletion,
-            adoption: AdoptionPolicy::CreateOnly,
+            deletion: if object.retains {
+                DeletionPolicy::Retain
+            } else {
+                self.deletion
+            },
+            adoption: self.adoption,
             body: (self.mode == IdentityMode::IdempotencyKey).then(|| CreateBody {
                 limits: limits(seats(generation)),
                 parameters: Vec::new(),
@@ -353,12 +383,17 @@ impl Scenario {
         }
     }
 
+    /// Whether a tenant that goes by the claimed name is this object's, whoever made it.
+    pub(super) fn adopts(&self) -> bool {
+        self.claimed && self.adoption != AdoptionPolicy::CreateOnly
+    }
+
     /// What the vendor offers and the admin decided.
     pub(super) fn rules(&self) -> Rules {
         Rules {
             mode: self.mode,
-            on_missing: OnMissing::Recreate,
-            on_unknown: OnUnknownOutcome::Hold,
+            on_missing: self.on_missing,
+            on_unknown: self.on_unknown,
             retention: std::time::Duration::from_secs(24 * 3600),
             settle: std::time::Duration::from_secs(220),
             suspend_before_delete: self.suspends_first,

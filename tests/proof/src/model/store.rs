@@ -1,6 +1,6 @@
 //! The API server: what each write tests, and what it changes.
 
-use fulfillment_crds::{RequestType, SubscriptionStatus};
+use fulfillment_crds::{OnMissing, Request, RequestStatus, RequestType, SubscriptionStatus};
 use fulfillment_operator::{facts::Ledger, kubernetes::Guard, ledger, plan::Step, status::Weight};
 
 use super::{
@@ -8,6 +8,7 @@ use super::{
     known::Known,
     mutant::Mutant,
     scenario::Scenario,
+    vendor,
     world::{Broken, Object, Older, Pass, Phase, World},
 };
 
@@ -43,6 +44,7 @@ fn act(world: &mut World, s: &Scenario, by: usize, mut pass: Pass, answered: boo
         return;
     };
     let old = object.clone();
+    let again = claims && s.on_missing == OnMissing::Report && bought(&old.status);
     match &step {
         Step::Claim(intent) => {
             object.intent = Some(Known::new(intent.clone()));
@@ -74,6 +76,9 @@ fn act(world: &mut World, s: &Scenario, by: usize, mut pass: Pass, answered: boo
     pass.before = object.status.clone();
     if matches!(step, Step::Intend(_)) && regressed(&old.status, &facts.ledger) {
         world.broken = world.broken.or(Some(Broken::Regressed));
+    }
+    if again {
+        world.broken = world.broken.or(Some(Broken::Unwanted));
     }
     settle_version(world, Some(by), &old);
     if !answered || step == Step::Release {
@@ -124,6 +129,7 @@ fn record(
         world.broken = world.broken.or(Some(Broken::Regressed));
     }
     let unchanged = *object == old;
+    take_over(world, s);
     settle_version(world, Some(by), &old);
     if answered || weight == Weight::View {
         end(world, by);
@@ -131,6 +137,31 @@ fn record(
         // What holds a vendor's answer is written again until it is known to be stored.
         let current = pass.current && unchanged;
         me.pass = Some(Pass { current, ..pass });
+    }
+}
+
+/// What a record names is its object's from then on, where it was somebody else's or was retained.
+fn take_over(world: &mut World, s: &Scenario) {
+    let Some(object) = &world.object else {
+        return;
+    };
+    let (uid, id) = (object.uid, object.status.tenant_id.clone());
+    let Some(nth) = world
+        .tenants
+        .iter()
+        .position(|t| Some(&t.id) == id.as_ref())
+    else {
+        return;
+    };
+    let owner = world.tenants.get(nth).map_or(uid, |t| t.owner);
+    let named = id.unwrap_or_default();
+    if owner == 0 && !vendor::is_given(world, s, &named) {
+        world.broken = world.broken.or(Some(Broken::Foreign));
+    }
+    if let Some(tenant) = world.tenants.get_mut(nth)
+        && (owner == 0 || world.retained.contains(&owner))
+    {
+        tenant.owner = uid;
     }
 }
 
@@ -150,17 +181,24 @@ pub(super) fn settle_version(world: &mut World, by: Option<usize>, old: &Object)
     for (nth, controller) in world.controllers.iter_mut().enumerate() {
         if Some(nth) == by {
             controller.ahead |= lagging;
-        } else if let Some(pass) = &mut controller.pass {
+        } else if let Some(pass) = controller.pass.as_mut().filter(|p| p.uid == old.uid) {
             pass.current = false;
         }
     }
-    let gone = world
-        .object
-        .as_ref()
-        .is_some_and(|o| o.deleting && !o.finalized);
-    if gone {
-        world.object = None;
+    let gone = |o: &mut Object| o.deleting && !o.finalized;
+    if let Some(object) = world.object.take_if(gone) {
+        world.grace = false;
+        if object.retains {
+            world.retained.push(object.uid);
+        }
     }
+}
+
+/// Whether a tenant is on record that was not refused.
+fn bought(status: &SubscriptionStatus) -> bool {
+    let refused =
+        |r: &Request| r.type_ == RequestType::Purchase && r.status == RequestStatus::Failed;
+    status.tenant_id.is_some() && !status.request.as_ref().is_some_and(refused)
 }
 
 /// Whether a terminal result that was recorded is not any more.

@@ -14,11 +14,13 @@ use super::{
 };
 
 /// Whether there is a sweep: it has to be able to ask the vendor. It is a net, and where it is not
-/// needed the protocol has to do without: only a vendor that fails a tenant and gives its name away
-/// again leaves what no Subscription can know of.
+/// needed the protocol has to do without: only a vendor that gives the name of a tenant away again, which it
+/// has failed or lost, or deleted when it had been taken back, leaves what no Subscription can know of.
 fn asks(s: &Scenario) -> bool {
     match s.mode {
-        IdentityMode::ExternalId | IdentityMode::Lookup => s.asynchronous,
+        IdentityMode::ExternalId | IdentityMode::Lookup => {
+            s.asynchronous || s.left.vanishings > 0 || s.grace
+        }
         IdentityMode::IdempotencyKey | IdentityMode::None => false,
     }
 }

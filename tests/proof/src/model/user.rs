@@ -1,6 +1,6 @@
 //! People, and what happens to a cluster.
 
-use fulfillment_crds::{IdentityMode, Request, RequestStatus, RequestType};
+use fulfillment_crds::{IdentityMode, OnUnknownOutcome, Request, RequestStatus, RequestType};
 use fulfillment_operator::facts::{Intent, Ledger, Resolution};
 
 use super::{
@@ -8,7 +8,7 @@ use super::{
     scenario::Scenario,
     store::settle_version,
     sweep,
-    world::{Object, World},
+    world::{Kept, Object, World},
 };
 
 /// What people do.
@@ -20,6 +20,8 @@ pub(super) enum Deed {
     Delete,
     /// An object of the same name is created after the last one is gone.
     CreateAgain,
+    /// An object that is being deleted is told to leave its tenant.
+    Retain,
     /// It is said what became of a create, as it looks then.
     Answer(Known<Resolution>),
 }
@@ -38,25 +40,42 @@ pub(super) enum Fault {
 }
 
 /// What people may do now.
-pub(super) fn deeds(world: &World, s: &Scenario, deeds: &mut Vec<Deed>) {
+pub(super) fn deeds(world: &World, s: &Scenario) -> Vec<Deed> {
+    let mut deeds = Vec::new();
     let Some(object) = &world.object else {
         if world.incarnations < s.incarnations {
             deeds.push(Deed::CreateAgain);
         }
-        return;
+        return deeds;
     };
-    if !object.deleting {
+    if object.deleting {
+        if (s.grace || s.rival) && !object.retains {
+            deeds.push(Deed::Retain);
+        }
+    } else {
         deeds.push(Deed::Delete);
         if object.generation < s.generations {
             deeds.push(Deed::Edit);
         }
     }
-    if let Some(answer) = answer(world, s, object).filter(|_| is_asked(s, object)) {
+    if !is_asked(s, object) || is_handed_over(world, object) {
+        return deeds;
+    }
+    let strangers = world.tenants.iter().filter(|t| s.given && t.owner == 0);
+    let handed_over = strangers.map(|t| Resolution::Adopt(t.id.clone()));
+    for answer in answer(world, s, object).into_iter().chain(handed_over) {
         let answer = Known::new(answer);
         if object.resolution.as_ref() != Some(&answer) {
             deeds.push(Deed::Answer(answer));
         }
     }
+    deeds
+}
+
+/// A person has said that somebody else's tenant is the object's.
+fn is_handed_over(world: &World, object: &Object) -> bool {
+    let named = |t: &Kept| object.resolution.as_deref() == Some(&Resolution::Adopt(t.id.clone()));
+    world.tenants.iter().any(|t| t.owner == 0 && named(t))
 }
 
 /// Whether only a person can say what became of a create.
@@ -66,7 +85,7 @@ pub(super) fn is_asked(s: &Scenario, object: &Object) -> bool {
     };
     let contradicted = open.status == RequestStatus::Unknown && !open.reason.is_empty();
     match s.mode {
-        IdentityMode::None => true,
+        IdentityMode::None => s.on_unknown == OnUnknownOutcome::Hold || object.deleting,
         // Only what repeating the order, or a lookup, cannot tell.
         IdentityMode::IdempotencyKey => contradicted || object.status.create.is_none(),
         IdentityMode::ExternalId | IdentityMode::Lookup => contradicted,
@@ -122,12 +141,17 @@ pub(super) fn perform(world: &mut World, s: &Scenario, deed: Deed) -> Option<()>
         Deed::Edit => object.generation += 1,
         Deed::Delete => {
             object.deleting = true;
+            world.grace = s.grace;
             // Without a fault, nothing was sent for what has no finalizer.
             // A rebuilt object knows of nothing until its first create is answered.
             let knows = object.status.tenant_id.is_some();
             let faulty = world.left.faults < s.left.faults;
             let bare = !object.finalized || (object.uid > RESTORED && !knows);
             world.excused |= faulty && bare;
+        }
+        Deed::Retain => {
+            object.generation += 1;
+            object.retains = true;
         }
         Deed::Answer(answer) => object.resolution = Some(answer),
         Deed::CreateAgain => {}

@@ -2,7 +2,7 @@
 
 use fulfillment_crds::IdentityMode;
 use fulfillment_operator::{
-    facts::Facts,
+    facts::{Facts, Resolution},
     ledger::KEY_REUSED,
     plan::Step,
     vendor::{
@@ -149,11 +149,12 @@ pub(super) fn verb(facts: &Facts, step: &Step) -> Option<Late> {
 
 /// A change or a delete lands.
 pub(super) fn carry_out(world: &mut World, scenario: &Scenario, id: &str, verb: Verb) -> Heard {
+    let given = is_given(world, scenario, id);
     let shown = |t: &&mut Kept| t.id == id && (t.live() || scenario.shows_dead);
     let Some(tenant) = world.tenants.iter_mut().find(shown) else {
         return heard(Said::Absent);
     };
-    if tenant.owner == 0 {
+    if tenant.owner == 0 && !given {
         world.broken = world.broken.or(Some(Broken::Foreign));
     }
     let alive = tenant.state != TenantState::Dead;
@@ -177,6 +178,24 @@ pub(super) fn carry_out(world: &mut World, scenario: &Scenario, id: &str, verb: 
     }
     forget_dead(world, scenario);
     heard(said)
+}
+
+/// Whether a tenant that is somebody else's may be taken: a claim counts by its policy, and a person's word.
+pub(super) fn is_given(world: &World, s: &Scenario, id: &str) -> bool {
+    let said = Resolution::Adopt(id.to_owned());
+    s.adopts()
+        || world
+            .objects()
+            .any(|o| o.resolution.as_deref() == Some(&said))
+}
+
+/// A tenant is gone, and the operator has no part in it.
+pub(super) fn vanish(world: &mut World, scenario: &Scenario, nth: usize) {
+    world.left.vanishings -= 1;
+    if let Some(tenant) = world.tenants.get_mut(nth) {
+        tenant.state = TenantState::Dead;
+    }
+    forget_dead(world, scenario);
 }
 
 /// The vendor gets to what was asked of it.

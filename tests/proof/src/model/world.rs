@@ -21,6 +21,8 @@ pub(super) struct World {
     pub(super) object: Option<Object>,
     /// A past version that a lagging watch still shows.
     pub(super) cached: Option<Object>,
+    /// An object of another name that claims the same externalId.
+    pub(super) rival: Option<Object>,
     /// How many objects of this name there have been: the uid of the newest.
     pub(super) incarnations: u8,
     /// The vendor's tenants, oldest first.
@@ -31,6 +33,10 @@ pub(super) struct World {
     pub(super) calls: Vec<Late>,
     /// The tombstone of the last object: the name the sweep looks for.
     pub(super) stone: Option<String>,
+    /// The object is deleted, and its tenant only suspended yet.
+    pub(super) grace: bool,
+    /// The uids of the objects that were let go and whose tenants were to stay.
+    pub(super) retained: Vec<u8>,
     pub(super) controllers: [Controller; CONTROLLERS],
     /// What may still go wrong.
     pub(super) left: Left,
@@ -47,6 +53,8 @@ pub(super) struct Object {
     pub(super) generation: i64,
     pub(super) deleting: bool,
     pub(super) finalized: bool,
+    /// Told, when it was being deleted already, to leave its tenant.
+    pub(super) retains: bool,
     pub(super) intent: Option<Known<Intent>>,
     pub(super) resolution: Option<Known<Resolution>>,
     pub(super) status: Known<Ledger>,
@@ -66,6 +74,7 @@ impl Object {
             generation: 1,
             deleting: false,
             finalized: false,
+            retains: false,
             intent: None,
             resolution: None,
             status: Known::new(Ledger::default()),
@@ -89,7 +98,8 @@ impl Object {
 pub(super) struct Kept {
     pub(super) id: String,
     pub(super) external_id: String,
-    /// Made by a create of the object of this uid; 0: somebody else's.
+    /// The object whose it is, by its uid: the one whose create made it, or that took it over.
+    /// 0: somebody else's.
     pub(super) owner: u8,
     pub(super) state: TenantState,
     /// The vendor has not decided what was asked of it last.
@@ -229,6 +239,10 @@ pub(super) struct Left {
     pub(super) refusals: u8,
     /// Calls, creates aside, that fail, lose their answer, land late or twice.
     pub(super) calls: u8,
+    /// Tenants that are gone without the operator.
+    pub(super) vanishings: u8,
+    /// Where such a create is sent again without a person: those whose answer nobody hears.
+    pub(super) silences: u8,
 }
 
 /// A promise about a single step.
@@ -236,19 +250,23 @@ pub(super) struct Left {
 pub(super) enum Broken {
     /// A create without an intent that was won by compare-and-swap for it alone.
     Uncovered,
-    /// A change or delete of a tenant that is somebody else's.
+    /// A tenant that is somebody else's was changed, deleted or taken.
     Foreign,
     /// A terminal result that is no longer in status.
     Regressed,
     /// The answer to a create that was heard, is still asked for, and was not recorded.
     Dropped,
+    /// A create where the policy is to make none.
+    Unwanted,
+    /// A delete within the grace period.
+    Early,
 }
 
 impl World {
     /// The ids that something still names.
     pub(super) fn names(&self) -> Names {
         let mut names = Names::default();
-        for object in self.object.iter().chain(&self.cached) {
+        for object in self.objects().chain(&self.cached) {
             names.add(object.names());
         }
         for tenant in &self.tenants {
@@ -266,6 +284,17 @@ impl World {
             }
         }
         names
+    }
+
+    /// The same with the two objects in each other's place: whoever acts for the rival sees it so.
+    pub(super) fn turned(mut self) -> Self {
+        std::mem::swap(&mut self.object, &mut self.rival);
+        self
+    }
+
+    /// The objects there are.
+    pub(super) fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.object.iter().chain(&self.rival)
     }
 
     /// Our tenants that live.
