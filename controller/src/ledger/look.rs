@@ -1,6 +1,6 @@
 //! The answer to a lookup by name: what is there, and is it ours?
 
-use fulfillment_crds::{AdoptionPolicy, Request, RequestStatus, RequestType, Time};
+use fulfillment_crds::{AdoptionPolicy, IdentityMode, Request, RequestStatus, RequestType, Time};
 
 use super::*;
 use crate::{
@@ -13,6 +13,8 @@ use crate::{
 pub(super) fn looked(f: &mut Facts, name: &str, answer: Result<Answer, VendorError>) {
     let tenants = match answer.map(|a| a.said) {
         Ok(Said::Found(tenants)) => tenants,
+        // What is known stays as it is; the next read that is due looks again.
+        _ if is_aside(f) => return f.pass.vacant = Some(name.to_owned()),
         Ok(_) => return f.pass.failure = Some(no_list()),
         Err(error) => return f.pass.failure = Some(error),
     };
@@ -21,6 +23,15 @@ pub(super) fn looked(f: &mut Facts, name: &str, answer: Result<Answer, VendorErr
         Some(id) => known_tenant(f, name, &id, tenants),
         None => unknown_tenant(f, name, tenants),
     }
+}
+
+/// A look for what a doubtful send may have made beside an order that has ended: not every vendor of
+/// this mode can be looked at, and it is no trouble of the order's where this one cannot.
+fn is_aside(f: &Facts) -> bool {
+    f.rules.mode == IdentityMode::ExternalId
+        && !f.desired.claimed
+        && !f.object.deleting
+        && plan::open_create(f).is_none()
 }
 
 /// A read of the tenant we know, and of what else goes by its name.

@@ -144,7 +144,8 @@ pub(super) fn cancel(f: &Facts) -> Step {
 /// The name it claims is another's, and nothing was made under it since.
 fn is_anothers(f: &Facts) -> bool {
     let last = f.ledger.request.as_ref();
-    last.is_some_and(|r| r.status == RequestStatus::Failed && r.reason == CONFLICT)
+    let refused = |r: &Request| r.status == RequestStatus::Failed && r.reason == CONFLICT;
+    f.desired.claimed && last.is_some_and(refused)
 }
 
 /// Nothing was ever sent to a vendor for this object.

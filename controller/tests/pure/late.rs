@@ -153,6 +153,27 @@ fn a_tenant_that_lands_beside_one_that_is_gone_is_found_where_that_is_only_told(
 }
 
 #[test]
+fn a_vendor_that_cannot_be_asked_for_a_name_hides_nothing_that_is_known() {
+    for gone in [true, false] {
+        let mut w = failed_after_a_repeat();
+        w.manners.blind = true;
+        w.rules.on_missing = OnMissing::Report;
+        let expected = if gone {
+            w.status.request.as_mut().unwrap().status = RequestStatus::Approved;
+            w.status.state = Some(SubscriptionState::Active);
+            Rest::Missing
+        } else {
+            Rest::Failed
+        };
+        assert_eq!(w.until(expected, 2), expected);
+        w.clock.read_due = true;
+        let calls = w.calls;
+        assert_eq!(w.pass(None), Some(expected));
+        assert_eq!(w.calls - calls, if gone { 2 } else { 1 });
+    }
+}
+
+#[test]
 fn a_name_that_is_anothers_holds_up_no_delete() {
     for recorded in [true, false] {
         let mut w = World::new(IdentityMode::Lookup);

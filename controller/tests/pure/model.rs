@@ -55,6 +55,8 @@ pub(crate) struct Manners {
     pub(crate) busy: usize,
     /// The next so many lookups find nothing.
     pub(crate) lag: usize,
+    /// It cannot be asked for a name.
+    pub(crate) blind: bool,
 }
 
 /// What happens instead of the n-th effect of a pass.
@@ -342,6 +344,9 @@ impl World {
             return self.create(intent);
         }
         if let Step::Look(name) = step {
+            if self.manners.blind {
+                return Said::Absent;
+            }
             let shown = |t: &&Kept| t.external_id == *name && (self.manners.shows_dead || t.live());
             let lagging = self.manners.lag > 0;
             self.manners.lag = self.manners.lag.saturating_sub(1);
