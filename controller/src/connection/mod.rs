@@ -136,8 +136,11 @@ async fn guard(
     loop {
         // Counted without the lock, which holds up whoever buys: who was about to buy has its finalizer and is
         // counted once the lock was had, and who comes later protects the connection anew.
-        if seen(ctx, scope, key) == 0 {
-            *link.protected.write().await = false;
+        {
+            let mut protected = link.protected.write().await;
+            if seen(ctx, scope, key) == 0 {
+                *protected = false;
+            }
         }
         let behind = Behind::count(ctx, scope, key).await?;
         let count = behind.of(key);

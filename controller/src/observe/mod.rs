@@ -167,8 +167,12 @@ pub async fn observe(
     } else {
         trouble = trouble.or(unready.take());
     }
-    if deleting && let Some(user) = tier::still_used(ctx, scope, &object).await? {
-        trouble = trouble.or_else(|| Some(inputs::not_ready(format!("the tenant of Subscription {user} stands under this one, which is kept until that is gone"))));
+    if deleting {
+        let kept = match tier::still_used(ctx, scope, &object).await {
+            Ok(user) => user.map(|user| inputs::not_ready(format!("the tenant of Subscription {user} stands under this one, which is kept until that is gone"))),
+            Err(error) => Some(inputs::refused(error)?),
+        };
+        trouble = trouble.or(kept);
     }
     let intervals = intervals(ctx, &object, usable.as_ref(), callback_url.is_some());
     let rules = rules(ctx.settings.settle, usable.as_ref());
@@ -238,9 +242,13 @@ pub async fn observe(
     if facts.rules.mode == IdentityMode::IdempotencyKey {
         if facts.ledger.external_id.is_none() && !deleting {
             // A key that was used is answered with what it made, dead or not.
-            let last = tombstones::last_name(ctx, &namespace, &name).await?;
-            facts.ledger.external_id =
-                last.map(|last| identity::next(&facts.desired.external_id, &last));
+            match tombstones::last_name(ctx, &namespace, &name).await {
+                Ok(last) => {
+                    facts.ledger.external_id =
+                        last.map(|last| identity::next(&facts.desired.external_id, &last));
+                }
+                Err(error) => facts.trouble = Some(inputs::refused(error)?),
+            }
         }
         facts.desired.body = Some(create_body(&object, &order, facts.desired.inputs.clone()));
         facts.clock.repeatable = remembered(&facts)

@@ -15,6 +15,7 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc};
 
 use fulfillment_crds::{ConnectionKind, IdentityMode, Subscription};
+use futures::FutureExt as _;
 use k8s_openapi::{
     api::core::v1::ConfigMap,
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -38,6 +39,7 @@ use crate::{
     link::{self, Usable},
     pace,
     vendor::{Operation, Order, Said, Tenant, VendorClient, budget::Line},
+    watches,
 };
 
 /// The label of every tombstone.
@@ -153,7 +155,11 @@ pub async fn sweep(ctx: Arc<Context>) {
         while gate.opened().await {
             let wait = ctx.settings.sweep.mul_f64(0.9 + 0.2 * pace::random());
             tokio::time::sleep(wait).await;
-            if let Err(error) = all(&ctx).await {
+            // A tenant is nobody's only where everybody's Subscriptions are known.
+            let ready = |scope: &Arc<Scope>| watches::ready(scope).now_or_never() == Some(true);
+            if !ctx.scopes().iter().all(ready) {
+                tracing::debug!("not all caches are filled yet: the tombstones wait");
+            } else if let Err(error) = all(&ctx).await {
                 tracing::warn!(%error, "the tombstones cannot be listed; they are looked at again");
             }
         }
