@@ -16,9 +16,9 @@ use crate::{
     controller::{Context, Scope},
     facts::Trouble,
     kinds::ConnectionKey,
-    ledger::CONFLICT,
+    ledger::{CONFLICT, draft},
     link::{self, Usable},
-    product,
+    observe, product,
     vendor::{Class, Effect, Said, VendorError},
 };
 
@@ -141,6 +141,8 @@ pub enum Hold {
     Wanted,
     /// It was said to be wrong, or another's.
     Refused,
+    /// Its purchase failed: the vendor has nothing of it.
+    Failed,
 }
 
 impl Hold {
@@ -160,16 +162,41 @@ impl Hold {
         let Some(status) = &subscription.status else {
             return Self::new(name, is_finalized(subscription), &[]);
         };
-        let failed = status.request.as_ref().is_some_and(|r| {
-            let carries = matches!(r.type_, RequestType::Purchase | RequestType::Change);
-            carries && r.status == RequestStatus::Failed
-        });
+        let seen = status.observed_generation == meta.generation;
+        let failed = status.request.as_ref();
+        let failed = failed.filter(|r| seen && r.status == RequestStatus::Failed);
+        let refused = match failed.map(|r| r.type_) {
+            Some(RequestType::Purchase) => return Self::Failed,
+            // It may have carried limits alone.
+            Some(RequestType::Change) => status.sent_inputs_hash.is_some(),
+            Some(RequestType::Suspend | RequestType::Resume | RequestType::Cancel) | None => false,
+        };
         let is_sent = match status.observed_generation {
             // Its first order is on its way.
             None | Some(-1) => is_finalized(subscription),
-            seen => seen == meta.generation && link::is_recorded(subscription) && !failed,
+            Some(_) => seen && link::is_recorded(subscription) && !refused,
         };
         Self::new(name, is_sent, &status.parameter_errors)
+    }
+
+    /// Of the one that asks, as the vendor has other parameters of it. Its status may be of this very spec
+    /// with nothing sent: an earlier order was not decided, or a Secret was missing.
+    fn own(subscription: &Subscription, name: &str) -> Self {
+        let hold = Self::of(subscription, name);
+        let status = subscription.status.as_ref();
+        let Some(status) = status.filter(|status| observe::is_bought(status)) else {
+            return hold;
+        };
+        let ordered = status.request.as_ref().is_some_and(|r| {
+            matches!(r.type_, RequestType::Purchase | RequestType::Change)
+                && !draft(r)
+                && Some(r.generation) == subscription.metadata.generation
+        });
+        if ordered {
+            hold
+        } else {
+            hold.max(Self::Wanted)
+        }
     }
 }
 
@@ -179,7 +206,7 @@ fn is_finalized(subscription: &Subscription) -> bool {
 }
 
 /// The Subscription that has a value which no two of one product may have: the one whose value was
-/// sent, then the older one.
+/// sent, then the older one. Not asked for what the vendor has already.
 pub fn holder(
     ctx: &Context,
     object: &Subscription,
@@ -188,10 +215,12 @@ pub fn holder(
     value: &str,
 ) -> Option<String> {
     let rank = |s: &Subscription| (Hold::of(s, &rule.name), s.creation_timestamp(), s.uid());
+    let own = Hold::own(object, &rule.name);
+    let own = (own, object.creation_timestamp(), object.uid());
     let has = |other: &Subscription| {
         other.spec.product == object.spec.product
             && product::gives(rule, &other.spec.parameters, value)
-            && rank(other) < rank(object)
+            && rank(other) < own
     };
     let holders = others(ctx, object, usable, has).into_iter();
     let holder = holders.min_by_key(|other| rank(other))?;
@@ -262,7 +291,7 @@ mod tests {
 
     use super::*;
 
-    fn hold(meta: &Value, status: Value) -> Hold {
+    fn subscription(meta: &Value, status: Value) -> Subscription {
         let mut object = json!({
             "apiVersion": "fulfillment-operator.io/v1alpha1",
             "kind": "Subscription",
@@ -272,7 +301,11 @@ mod tests {
         if !status.is_null() {
             object["status"] = status;
         }
-        Hold::of(&serde_json::from_value(object).unwrap(), "site")
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn hold(meta: &Value, status: Value) -> Hold {
+        Hold::of(&subscription(meta, status), "site")
     }
 
     #[test]
@@ -289,6 +322,8 @@ mod tests {
             status["parameterErrors"] = json!([{"name": parameter, "message": "is wrong"}]);
             status
         };
+        let mut refused = status(3, "Change", "Failed");
+        refused["sentInputsHash"] = json!("other");
         for (status, expected) in [
             (status(3, "Change", "Approved"), Hold::Sent),
             (status(3, "Change", "Pending"), Hold::Sent),
@@ -296,7 +331,11 @@ mod tests {
             (status(3, "Suspend", "Failed"), Hold::Sent),
             // The edit may be of this very value.
             (status(2, "Change", "Approved"), Hold::Wanted),
-            (status(3, "Change", "Failed"), Hold::Wanted),
+            // Limits alone were refused; a refused order is edited.
+            (status(3, "Change", "Failed"), Hold::Sent),
+            (refused, Hold::Wanted),
+            (status(3, "Purchase", "Failed"), Hold::Failed),
+            (status(2, "Purchase", "Failed"), Hold::Wanted),
             (wrong("site"), Hold::Refused),
         ] {
             assert_eq!(hold(&edited, status.clone()), expected, "{status}");
@@ -308,5 +347,9 @@ mod tests {
         assert_eq!(hold(&new, Value::Null), Hold::Wanted);
         assert_eq!(hold(&new, json!({"observedGeneration": 1})), Hold::Wanted);
         assert!(Hold::Sent < Hold::Wanted && Hold::Wanted < Hold::Refused);
+        assert!(
+            Hold::Refused < Hold::Failed,
+            "who waits is before who has nothing"
+        );
     }
 }

@@ -15,7 +15,7 @@ use kube::{
         watcher::Event,
     },
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::{
@@ -112,4 +112,26 @@ pub(crate) fn decoded<K: Decode>(object: &Value) -> Guarded<K> {
 /// Puts an object into a cache.
 pub(crate) fn cache<K: Decode + 'static>(cache: &mut Writer<Guarded<K>>, object: &Value) {
     cache.apply_watcher_event(&Event::Apply(decoded(object)));
+}
+
+/// A team with one connection, whose product is this one.
+pub(crate) fn team(mode: &str, product: &Value) -> World {
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "acme-token", "namespace": "team"},
+        "data": {"token": "c2VjcmV0"},
+    });
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let server = Router::new().fallback(move || std::future::ready(secret.to_string()));
+    let mut world = world(server, "team", None);
+    let acme = json!({
+        "apiVersion": "fulfillment-operator.io/v1alpha1", "kind": "VendorConnection",
+        "metadata": {"name": "acme", "namespace": "team", "uid": "acme", "resourceVersion": "1"},
+        "spec": {
+            "url": "https://acme.example", "identity": {"mode": mode},
+            "auth": {"bearer": {"secretRef": {"name": "acme-token", "key": "token"}}},
+            "products": [product],
+        },
+    });
+    cache(&mut world.connections, &acme);
+    world
 }

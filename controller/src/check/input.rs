@@ -158,7 +158,7 @@ fn order(
         .gather(given)
         .map_err(|why| format!("{at}: {why}"))?;
     if let Some(product) = product {
-        if let Some(wrong) = product::unfit(product) {
+        if let Some(wrong) = product::unfit(product).next() {
             return Err(format!(
                 "{connection}: spec.products: product {}: {}: {}",
                 product.name, wrong.name, wrong.message

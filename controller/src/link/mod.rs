@@ -152,7 +152,7 @@ impl Usable {
 
     /// Why nothing new of a product is bought: nobody can give what its definition here asks for.
     pub fn unfit(&self, product: &Product) -> Option<Trouble> {
-        let wrong = product::unfit(product)?;
+        let wrong = product::unfit(product).next()?;
         Some(not_ready(format!(
             "{}: product {}: {}: {}; correct spec.products there: what exists is looked after, and nothing new of it is bought",
             self.connection.key(),

@@ -4,6 +4,8 @@
 mod clock;
 mod object;
 mod order;
+#[cfg(test)]
+mod tests;
 mod trouble;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -26,7 +28,7 @@ use crate::{
     link::{self, Usable},
     pace::Intervals,
     product, tier, tombstones,
-    vendor::{Level, Order, budget::Slot},
+    vendor::{self, Level, Order, budget::Slot},
 };
 use clock::{clock, intervals, remembered};
 use object::object_facts;
@@ -131,13 +133,16 @@ pub async fn observe(
     if let (Some(product), Some(usable)) = (product, &usable) {
         product::complete(product, parameter_scope, &mut parameters);
         // What is being deleted, or cannot be read, breaks no rule; and none is kept that cannot be.
-        if !deleting && trouble.is_none() && product::unfit(product).is_none() {
+        if !deleting && trouble.is_none() {
             let given = &spec.parameters;
             let limits = &spec.limits;
+            let keeps = keeps(ctx, &ledger, &parameters);
             let holder = |rule: &ParameterDefinition, value: &str| {
-                claims::holder(ctx, &object, usable, rule, value)
+                let asked = !keeps;
+                asked.then(|| claims::holder(ctx, &object, usable, rule, value))?
             };
             invalid = product::errors(product, parameter_scope, limits, given, &parameters, holder);
+            invalid.retain(|error| product::unfit(product).all(|unfit| unfit.name != error.name));
             // What was ordered stays under what was agreed on then.
             if made_for.is_none() && !link::is_recorded(&object) {
                 product::untold(product, &spec.tiers, &mut invalid);
@@ -288,8 +293,14 @@ fn noted(facts: &Facts, tier: &TierConfiguration) -> Option<Resolution> {
 }
 
 /// There is a tenant, or one is on its way that the vendor has told of.
-fn is_bought(ledger: &Ledger) -> bool {
+pub(crate) fn is_bought(ledger: &Ledger) -> bool {
     ledger.tenant_id.is_some() && ledger.state != Some(SubscriptionState::Terminated)
+}
+
+/// Whether the vendor has taken these very parameters: they are this object's, whoever else wants them.
+fn keeps(ctx: &Context, ledger: &Ledger, parameters: &inputs::Inputs) -> bool {
+    let taken = ledger.inputs_hash.as_deref().map(vendor::of_parameters);
+    is_bought(ledger) && ctx.key.inputs_hash(&parameters.values).as_deref() == taken
 }
 
 fn rules(settle: Duration, usable: Option<&Usable>) -> Rules {

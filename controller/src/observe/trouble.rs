@@ -30,23 +30,30 @@ pub(super) fn taken(
 }
 
 /// A product whose definition nobody can keep to: nothing of it is bought, and what was bought is looked
-/// after, but that nothing else is sent for it.
+/// after, but that other parameters wait, and the very limits that it gets wrong.
 pub(super) fn unfit(facts: &mut Facts, usable: Option<&Usable>, product: Option<&Product>) {
     let (Some(usable), Some(product)) = (usable, product) else {
         return;
     };
-    let (Some(trouble), Some(wrong)) = (usable.unfit(product), product::unfit(product)) else {
+    let Some(trouble) = usable.unfit(product) else {
         return;
     };
-    if !is_bought(&facts.ledger) {
+    let bought = is_bought(&facts.ledger);
+    // What a create has made that was sent is found out all the same.
+    if !bought && !facts.object.lost && plan::open_create(facts).is_none() {
         facts.trouble.get_or_insert(trouble);
         return;
     }
+    facts.unready.get_or_insert(trouble);
     let (desired, ledger) = (&facts.desired, &facts.ledger);
-    if drift::unsent(desired, ledger) || !drift::limits(desired, ledger).is_empty() {
+    let (unsent, differing) = (
+        drift::unsent(desired, ledger),
+        drift::limits(desired, ledger),
+    );
+    let blocks = |wrong: &ParameterError| unsent || differing.iter().any(|d| d.field == wrong.name);
+    if let Some(wrong) = product::unfit(product).filter(|_| bought).find(blocks) {
         facts.desired.invalid = vec![unmet(&usable.connection.key(), wrong)];
     }
-    facts.unready.get_or_insert(trouble);
 }
 
 /// What status says of a definition that nobody can keep to, as far as it holds that.

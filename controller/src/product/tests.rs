@@ -295,7 +295,9 @@ fn what_nobody_can_give_is_found_in_the_definition() {
             "x none of its choices can be given",
         ),
     ] {
-        let unfit = unfit(&product(&definition)).map(|e| format!("{} {}", e.name, e.message));
+        let unfit = unfit(&product(&definition))
+            .next()
+            .map(|e| format!("{} {}", e.name, e.message));
         let unfit = unfit.unwrap_or_default();
         assert!(unfit.starts_with(why), "{definition}: {unfit}");
     }
@@ -311,7 +313,7 @@ fn what_nobody_can_give_is_found_in_the_definition() {
         parameter(json!({"name": "x", "type": "address", "default": country})),
         parameter(json!({"name": "x", "minLength": 4, "maxLength": 4, "default": "four"})),
     ] {
-        assert_eq!(unfit(&product(&definition)), None, "{definition}");
+        assert_eq!(unfit(&product(&definition)).count(), 0, "{definition}");
     }
 }
 

@@ -8,17 +8,14 @@ use fulfillment_crds::{
 use super::{parts, rules::value_error};
 use crate::form;
 
-/// The first limit or parameter of a product that nobody can give as it is defined, and why.
-pub fn unfit(product: &Product) -> Option<ParameterError> {
+/// The limits and parameters of a product that nobody can give as they are defined, and why.
+pub fn unfit(product: &Product) -> impl Iterator<Item = ParameterError> {
     let wrong =
         |name: String, why: Option<String>| why.map(|message| ParameterError { name, message });
-    let mut limits = product.limits.iter();
-    limits
-        .find_map(|rule| wrong(format!("limits.{}", rule.name), limit(rule)))
-        .or_else(|| {
-            let mut ordered = product.parameters.iter();
-            ordered.find_map(|rule| wrong(rule.name.clone(), parameter(rule)))
-        })
+    let limits = product.limits.iter();
+    let limits = limits.filter_map(move |rule| wrong(format!("limits.{}", rule.name), limit(rule)));
+    let ordered = product.parameters.iter();
+    limits.chain(ordered.filter_map(move |rule| wrong(rule.name.clone(), parameter(rule))))
 }
 
 fn limit(rule: &LimitDefinition) -> Option<String> {

@@ -25,6 +25,9 @@ use crate::{
     vendor::Order,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// How long an object's name can be.
 const NAME: usize = 253;
 
@@ -100,7 +103,13 @@ pub(super) async fn observe(
                     &Limits::new(),
                     &tier.spec.parameters,
                     &inputs,
-                    |rule, value| holder(scope, tier, usable, rule, value),
+                    |rule, value| {
+                        // What is approved is its own, whoever else wants it.
+                        let own = owned.as_deref();
+                        let sent = own.is_some_and(|own| child::is_as(own, &wanted));
+                        let asked = !approved;
+                        asked.then(|| holder(scope, tier, sent, usable, rule, value))?
+                    },
                 );
             }
             let spec = usable.as_ref().map(|usable| usable.connection.spec());
@@ -300,26 +309,35 @@ fn hold(tier: &TierConfiguration, name: &str) -> Hold {
     };
     let seen = status.observed_generation == tier.metadata.generation;
     let failed = status.request.as_ref();
-    let failed = failed.is_some_and(|r| r.status == RequestStatus::Failed);
-    let is_sent = seen && is_recorded(tier) && !failed;
-    Hold::new(name, is_sent, &status.parameter_errors)
+    let failed = failed.is_some_and(|r| seen && r.status == RequestStatus::Failed);
+    if failed && !is_recorded(tier) {
+        return Hold::Failed;
+    }
+    Hold::new(name, seen && is_recorded(tier), &status.parameter_errors)
 }
 
 /// The TierConfiguration that has a value which no two of one product may have at a vendor: the one that
-/// was approved with it, then the older one, in whichever namespace.
+/// was approved with it, then the older one, in whichever namespace. Not asked for what is approved; `sent`
+/// is whether its own tenant's Subscription has what stands in its spec.
 fn holder(
     scope: &Scope,
     tier: &TierConfiguration,
+    sent: bool,
     usable: &Usable,
     rule: &ParameterDefinition,
     value: &str,
 ) -> Option<String> {
     let url = &usable.connection.spec().url;
     let rank = |t: &TierConfiguration| (hold(t, &rule.name), t.creation_timestamp(), t.uid());
+    // Its status may be of this very spec with nothing done for it, as where a Secret was missing.
+    let least = if sent { Hold::Sent } else { Hold::Wanted };
+    let own = hold(tier, &rule.name).max(least);
+    let own = (own, tier.creation_timestamp(), tier.uid());
     let has = |other: &TierConfiguration| {
-        other.spec.product == tier.spec.product
+        other.metadata.uid != tier.metadata.uid
+            && other.spec.product == tier.spec.product
             && product::gives(rule, &other.spec.parameters, value)
-            && rank(other) < rank(tier)
+            && rank(other) < own
     };
     let claims = |other: &TierConfiguration| {
         let namespace = other.metadata.namespace.as_deref().unwrap_or_default();

@@ -239,6 +239,11 @@ impl Order {
     }
 }
 
+/// Of such a hash, what is of the parameters.
+pub fn of_parameters(hash: &str) -> &str {
+    hash.split('.').next().unwrap_or_default()
+}
+
 fn joined(parameters: Option<&str>, tiers: Option<&str>) -> String {
     let (parameters, tiers) = (parameters.unwrap_or_default(), tiers.unwrap_or_default());
     format!("{parameters}.{tiers}")
