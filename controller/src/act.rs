@@ -242,7 +242,7 @@ async fn call(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), KubeErr
     let Some(operation) = operation(step, seen, client) else {
         return Ok(());
     };
-    let calls = 1 + u32::from(client.reads_first(operation));
+    let calls = client.calls(operation);
     pay(seen, calls).await;
     seen.paid -= calls;
     let tenant = if let Step::Adopt(named) | Step::Discard(named) = step {

@@ -146,6 +146,16 @@ fn a_wrong_credential_is_reported_and_stops_nothing() {
         world.until("the report ends", "VendorConnection", "acme", |acme| {
             standing(acme, "Ready").starts_with("True ")
         });
+        let before = world.vendor.sequence();
+        let token = format!("right-{number}");
+        world.request("mail", &token);
+        world.until("it was looked at", "Subscription", "mail", |mail| {
+            mail["status"]["lastHandledReconcileAt"] == token
+        });
+        let calls = world.vendor.calls_since(before);
+        let taken = calls.iter().any(|call| call.status() == Some(200));
+        let refused = calls.iter().any(|call| call.status() == Some(401));
+        assert!(taken && !refused, "{calls:?}");
     }
     assert!(!world.operator.log().contains("canary-wrong"));
 

@@ -40,6 +40,11 @@ const LOOK: Duration = Duration::from_millis(200);
 /// How often a connection is looked at anyway.
 const IDLE: Duration = Duration::from_secs(600);
 
+/// What a connection says of which nothing else is known.
+const UNUSED: &str = "the references resolve; no call was made yet";
+/// The same, where that is so of its credentials alone.
+const UNTRIED: &str = "the references resolve; no call was made with the new credentials yet";
+
 /// When each connection's status was written last, and when it was looked at last, by uid.
 #[derive(Clone, Debug, Default)]
 struct Last {
@@ -109,7 +114,7 @@ async fn pass(
     };
     let mut ready = match ready {
         // What an earlier process learnt stands until a call says otherwise.
-        Ok((Reason::Configured, _)) if learnt(&before, generation) => before.conditions[0].clone(),
+        Ok((_, UNUSED)) if learnt(&before, generation) => before.conditions[0].clone(),
         Ok((reason, message)) => condition(reason, message, "True"),
         Err((reason, message)) => condition(reason, &message, "False"),
     };
@@ -202,10 +207,13 @@ async fn mark(ctx: &Context, namespace: &str, name: &str, wanted: bool) -> Resul
         .await
 }
 
-/// Whether the condition that stands is of calls made under this very spec.
+/// Whether the condition that stands is of calls made under this very spec, and with credentials that this
+/// process has as well.
 fn learnt(before: &VendorConnectionStatus, generation: Option<i64>) -> bool {
     before.conditions.first().is_some_and(|c| {
-        c.observed_generation == generation && c.reason != Reason::DependencyNotReady.as_str()
+        c.observed_generation == generation
+            && c.reason != Reason::DependencyNotReady.as_str()
+            && !link::is_refusal(&c.message)
     })
 }
 
@@ -242,10 +250,8 @@ fn answered(usable: &Usable) -> Ready {
     match (usable.link.health(), usable.refusal()) {
         (Health::Fails(reason, message), _) => Err((reason, message)),
         (Health::Unused | Health::Answers, Some(why)) => Err((Reason::Unauthorized, why)),
-        (Health::Unused, None) => Ok((
-            Reason::Configured,
-            "the references resolve; no call was made yet",
-        )),
+        (Health::Unused, None) => Ok((Reason::Configured, UNUSED)),
+        (Health::Answers, None) if usable.clients.is_untried() => Ok((Reason::Configured, UNTRIED)),
         (Health::Answers, None) => Ok((Reason::VendorAnswers, "the vendor answered the last call")),
     }
 }

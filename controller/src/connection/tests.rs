@@ -1,3 +1,5 @@
+mod rotation;
+
 use std::sync::{Arc, Mutex};
 
 use axum::{Router, extract::Request, http::StatusCode, response::IntoResponse as _};

@@ -14,24 +14,26 @@ use crate::{
     vendor::{VendorClient, client::Settings, guard::AddressPolicy},
 };
 
-/// The client with these credentials, and the one with those that the vendor `took` last.
+/// The client with these credentials, beside the one with those that the vendor `took` last.
 pub(super) fn clients(
     ctx: &Context,
     connection: &Connection,
     keys: Keys,
-    took: Option<Held>,
+    took: Option<Former>,
 ) -> Result<Clients, String> {
     let held = Held {
         hash: ctx.key.inputs_hash(&keys.parts).unwrap_or_default(),
         whom: whom(connection),
         keys,
     };
-    let newest = client(ctx, connection, held.keys.clone())?;
-    let former = took.and_then(|held| {
-        let client = client(ctx, connection, held.keys.clone()).ok()?;
-        Some(Former { held, client })
-    });
-    Ok(Clients::new(newest, held, former))
+    Clients::new(held, took, |keys| client(ctx, connection, keys))
+}
+
+/// What the vendor took last, as the connection is now.
+pub(super) fn renewed(ctx: &Context, connection: &Connection, last: Former) -> Option<Former> {
+    let held = last.held;
+    let client = client(ctx, connection, held.keys.clone()).ok()?;
+    Some(Former { held, client })
 }
 
 /// Whom credentials are shown to.

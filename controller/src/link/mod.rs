@@ -9,7 +9,10 @@ mod usable;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use fulfillment_crds::{Product, Reason};
@@ -119,7 +122,8 @@ impl Usable {
         products.iter().find(|product| product.name == name)
     }
 
-    /// Makes one call, which the connection's status hears of.
+    /// Makes one call, which the connection's status hears of. The budget was asked for it; where it is
+    /// made with other credentials as well, it is asked here.
     ///
     /// # Errors
     ///
@@ -129,7 +133,19 @@ impl Usable {
         operation: Operation,
         send: impl Fn(Arc<VendorClient>) -> C,
     ) -> Result<Answer, VendorError> {
-        let (answer, news) = self.clients.call(operation, send).await;
+        let (again, send) = (AtomicBool::new(false), &send);
+        let paid = |client: Arc<VendorClient>| {
+            let again = again.swap(true, Ordering::Relaxed);
+            async move {
+                if again {
+                    for _ in 0..client.calls(operation) {
+                        self.budget.token().await;
+                    }
+                }
+                send(client).await
+            }
+        };
+        let (answer, news) = self.clients.call(operation, paid).await;
         if self.link.note(&answer) || news {
             self.link.tell();
         }
@@ -144,9 +160,7 @@ impl Usable {
         } else {
             format!("Secret {}", secrets.join(", "))
         };
-        let why = format!(
-            "the new credentials in {place} are refused: {said}; calls go on with the former ones, as long as the operator's process lives"
-        );
+        let why = format!("the new credentials in {place} are refused: {said}; {GOES_ON}");
         Some(wrong(&self.link.key, &self.secrets_namespace, &why))
     }
 
@@ -161,6 +175,14 @@ impl Usable {
             wrong.message
         )))
     }
+}
+
+/// How it is said that new credentials are refused, by a process that has the former ones.
+const GOES_ON: &str = "calls go on with the former ones, as long as the operator's process lives";
+
+/// Whether a message says what [`Usable::refusal`] says.
+pub fn is_refusal(message: &str) -> bool {
+    message.contains(GOES_ON)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::lock;
 use crate::{
     credentials::Keys,
-    vendor::{Answer, Class, Operation, VendorClient, VendorError},
+    vendor::{Answer, Class, Effect, Operation, Said, VendorClient, VendorError},
 };
 
 /// How long what was refused is left alone: then a read finds out whether the vendor has come to know
@@ -41,11 +41,32 @@ pub struct Clients {
 struct State {
     /// The vendor has taken the newest: whatever it says later, there is nothing to go back to.
     taken: bool,
+    /// A call was made with the newest.
+    tried: bool,
     former: Option<Former>,
     refused: Option<Refused>,
 }
 
-/// What the vendor took before.
+impl State {
+    /// The vendor has taken the newest.
+    fn taken() -> Self {
+        Self {
+            taken: true,
+            ..Self::default()
+        }
+    }
+
+    fn is_untried(&self) -> bool {
+        self.former.is_some() && !self.tried
+    }
+
+    /// What the connection says of it.
+    fn word(&self) -> (bool, bool) {
+        (self.is_untried(), self.refused.is_some())
+    }
+}
+
+/// What the vendor took before; its client holds the connections and the token.
 #[derive(Clone, Debug)]
 pub(super) struct Former {
     pub(super) held: Held,
@@ -62,19 +83,27 @@ struct Refused {
 type Outcome = Result<Answer, VendorError>;
 
 impl Clients {
-    /// Credentials that no call was made with yet, unless they are those before.
-    pub(super) fn new(newest: Arc<VendorClient>, held: Held, former: Option<Former>) -> Self {
-        let taken = former.as_ref().is_some_and(|f| f.held.hash == held.hash);
-        let state = State {
-            taken,
-            former: former.filter(|_| !taken),
-            refused: None,
+    /// Credentials that no call was made with yet, unless they are those that the vendor took last.
+    pub(super) fn new(
+        held: Held,
+        former: Option<Former>,
+        client: impl FnOnce(Keys) -> Result<Arc<VendorClient>, String>,
+    ) -> Result<Self, String> {
+        let (newest, held, state) = match former {
+            Some(last) if last.held.hash == held.hash => (last.client, last.held, State::taken()),
+            former => {
+                let state = State {
+                    former,
+                    ..State::default()
+                };
+                (client(held.keys.clone())?, held, state)
+            }
         };
-        Self {
+        Ok(Self {
             newest,
             held,
             state: Mutex::new(state),
-        }
+        })
     }
 
     /// The client with the credentials as they are now, for what it knows without a call.
@@ -88,14 +117,22 @@ impl Clients {
     }
 
     /// The credentials that the vendor took last, where it is still this one that is to see them.
-    pub(super) fn last_taken(&self, whom: &str) -> Option<Held> {
+    pub(super) fn last_taken(&self, whom: &str) -> Option<Former> {
         let state = lock(&self.state);
         let last = if state.taken {
-            &self.held
+            Former {
+                held: self.held.clone(),
+                client: Arc::clone(&self.newest),
+            }
         } else {
-            &state.former.as_ref()?.held
+            state.former.clone()?
         };
-        Some(last.clone()).filter(|last| last.whom == whom)
+        Some(last).filter(|last| last.held.whom == whom)
+    }
+
+    /// There are former ones, and no call was made with the newest yet.
+    pub fn is_untried(&self) -> bool {
+        lock(&self.state).is_untried()
     }
 
     /// What the vendor said to the newest credentials, where calls go on with the former ones; and the
@@ -106,8 +143,8 @@ impl Clients {
         Some((refused.message.clone(), self.held.keys.secret_names()))
     }
 
-    /// Makes a call; where the vendor refuses the credentials, and so did nothing, once more with the
-    /// others. Says also whether [`Clients::refusal`] has news.
+    /// Makes a call; where the vendor refuses the credentials or finds nothing with them, and so did
+    /// nothing, once more with the others. Says also whether the connection has news of them.
     pub(super) async fn call<C: Future<Output = Outcome>>(
         &self,
         operation: Operation,
@@ -121,7 +158,7 @@ impl Clients {
         };
         if newest_first {
             let answer = newest().await;
-            if !is_refused(&answer) {
+            if !is_refused(&answer) && !finds_nothing(&answer) {
                 let news = self.learn(&answer, None);
                 return (answer, news);
             }
@@ -134,8 +171,14 @@ impl Clients {
         if !is_refused(&answer) {
             return (answer, false);
         }
-        let answer = newest().await;
-        let news = self.learn(&answer, None);
+        let second = newest().await;
+        let news = self.learn(&second, None);
+        // What is not found may only be out of their sight, and would be bought again.
+        let answer = if finds_nothing(&second) {
+            answer
+        } else {
+            second
+        };
         (answer, news)
     }
 
@@ -156,36 +199,54 @@ impl Clients {
         if state.taken {
             return false;
         }
-        if newest.is_ok() {
-            let was = std::mem::replace(
-                &mut *state,
-                State {
-                    taken: true,
-                    ..State::default()
-                },
-            );
-            return was.refused.is_some();
+        let before = state.word();
+        if newest.is_ok() && !finds_nothing(newest) {
+            *state = State::taken();
+            return state.word() != before;
         }
-        match (newest, former) {
-            (Err(error), Some(former)) if is_refused(newest) && former.is_ok() => {
-                let refused = Refused {
-                    message: error.message.clone(),
-                    again: Instant::now() + PAUSE,
-                };
-                let news = state.refused.replace(refused).is_none();
-                if news {
-                    tracing::warn!(%error, "the vendor refuses the new credentials; calls go on with the former ones");
+        state.tried |= !matches!(newest, Err(error) if error.unsent);
+        if let Some(message) = former.and_then(|former| refusal(newest, former)) {
+            let again = Instant::now() + PAUSE;
+            match &mut state.refused {
+                // What was said first stands: the words of a vendor vary with each call.
+                Some(refused) => refused.again = again,
+                None => {
+                    tracing::warn!(reason = %message, "the vendor refuses the new credentials; calls go on with the former ones");
+                    state.refused = Some(Refused { message, again });
                 }
-                news
             }
-            _ => false,
         }
+        state.word() != before
+    }
+}
+
+/// Why the newest are of no use, where the former are.
+fn refusal(newest: &Outcome, former: &Outcome) -> Option<String> {
+    match (newest, former) {
+        (Err(error), Ok(_)) if is_refused(newest) => Some(error.message.clone()),
+        (Ok(_), Ok(_)) if finds_nothing(newest) && !finds_nothing(former) => Some(
+            "the vendor does not know a tenant with them that it knows with the former ones".into(),
+        ),
+        _ => None,
     }
 }
 
 /// The vendor does not know who calls, or does not let it do this: nothing has happened.
 fn is_refused(answer: &Outcome) -> bool {
-    matches!(answer, Err(error) if error.class == Class::Auth)
+    matches!(answer, Err(error) if error.class == Class::Auth && error.effect == Effect::None)
+}
+
+/// There is nothing there, or the vendor does not show it to whom it does not know, or to another
+/// account: nothing has happened.
+fn finds_nothing(answer: &Outcome) -> bool {
+    match answer {
+        Ok(answer) => match &answer.said {
+            Said::Absent => true,
+            Said::Found(tenants) => tenants.is_empty(),
+            Said::Tenant(_) | Said::Done | Said::Accepted(_) | Said::Exists(_) => false,
+        },
+        Err(_) => false,
+    }
 }
 
 #[cfg(test)]

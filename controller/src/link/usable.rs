@@ -7,9 +7,9 @@ use fulfillment_crds::{Subscription, annotations};
 
 use super::{
     Known, Link, Made, Usable,
-    client::{clients, whom},
+    client::{clients, renewed, whom},
     lock,
-    rotation::Held,
+    rotation::Former,
 };
 use crate::{
     controller::{Context, Scope},
@@ -141,9 +141,14 @@ async fn prepare(
     let known = if known.version == version {
         known
     } else {
-        let took = known
-            .made
-            .and_then(|made| made.clients.last_taken(&whom(&connection)));
+        let took = known.made.and_then(|made| {
+            let last = made.clients.last_taken(&whom(&connection))?;
+            if made.of == of {
+                Some(last)
+            } else {
+                renewed(ctx, &connection, last)
+            }
+        });
         let made = make(ctx, &secrets_namespace, &connection, of, took).await?;
         link.learn(version, made)
     };
@@ -222,7 +227,7 @@ async fn make(
     secrets_namespace: &str,
     connection: &Connection,
     of: String,
-    took: Option<Held>,
+    took: Option<Former>,
 ) -> Result<Result<(Made, Option<Trouble>), Unfit>, KubeError> {
     let spec = connection.spec();
     let mut secrets = Secrets::new();

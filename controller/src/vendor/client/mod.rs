@@ -183,9 +183,9 @@ impl VendorClient {
         self.dialect.polls()
     }
 
-    /// Whether a call reads the tenant first: then it is two.
-    pub fn reads_first(&self, operation: Operation) -> bool {
-        self.dialect.reads_first(operation)
+    /// How many calls an operation is: two, where the tenant is read first.
+    pub fn calls(&self, operation: Operation) -> u32 {
+        1 + u32::from(self.dialect.reads_first(operation))
     }
 
     /// A call about a tenant we know.
