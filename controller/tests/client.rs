@@ -592,6 +592,26 @@ async fn a_refusal_without_json_can_be_busy_and_says_what_it_said() {
 }
 
 #[tokio::test]
+async fn an_answer_without_a_body_may_name_its_operation_in_a_header() {
+    let server = Server::says("202 Accepted", "operation-location: op-7\r\n", "").await;
+    let dialect = json!({"answer": {"operation": "headers['operation-location']"}});
+    let vendor = made(&Settings {
+        dialect: Some(serde_json::from_value(dialect).unwrap()),
+        ..settings(&server.url, Credentials::None)
+    });
+    let Said::Accepted(Some(tenant)) = vendor.delete("t-1", &order()).await.unwrap().said else {
+        panic!("no tenant");
+    };
+    assert_eq!(
+        (tenant.id.as_str(), tenant.operation.as_deref()),
+        ("t-1", Some("op-7"))
+    );
+    // Whose dialect reads no header hears what it heard before.
+    let said = client(&server.url).delete("t-1", &order()).await;
+    assert!(matches!(said.unwrap().said, Said::Accepted(None)));
+}
+
+#[tokio::test]
 async fn a_change_is_made_to_the_version_that_was_read() {
     let server = Server::says("200 OK", "ETag: \"v3\"\r\nSet-Cookie: s=1\r\n", TENANT).await;
     let dialect = json!({

@@ -42,7 +42,8 @@ pub struct Dialect {
     /// The call that deletes. Canonical: DELETE /tenant/{id}.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delete: Option<Call>,
-    /// How the answers are read.
+    /// How the answers are read: expressions over answer, the JSON body of a success, and headers. Of one
+    /// without a body operation and, to a create, id are read, where they name headers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answer: Option<AnswerMap>,
     /// How the bodies of refusals (4xx and 5xx) are read.
@@ -111,8 +112,8 @@ pub enum HttpMethod {
     Delete,
 }
 
-/// How an answer is read: expressions over answer, its JSON body. A key that is not there leaves the
-/// field out. Those left out here read the canonical field.
+/// How an answer is read: expressions over answer, its JSON body, and headers. A key that is not there
+/// leaves the field out. Those left out here read the canonical field.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(inline)]

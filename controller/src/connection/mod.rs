@@ -235,13 +235,13 @@ async fn ready(ctx: &Context, scope: &Scope, key: &ConnectionKey) -> Result<Read
             stale: Some(trouble),
             ..
         }) => Err((trouble.reason, trouble.message)),
-        Ok(usable) => {
+        Ok(usable) => answered(&usable).and_then(|said| {
             let mut products = usable.connection.spec().products.iter();
             match products.find_map(|product| usable.unfit(product)) {
                 Some(unfit) => Err((unfit.reason, unfit.message)),
-                None => answered(&usable),
+                None => Ok(said),
             }
-        }
+        }),
     })
 }
 

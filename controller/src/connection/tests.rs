@@ -3,15 +3,17 @@ mod rotation;
 use std::sync::{Arc, Mutex};
 
 use axum::{Router, extract::Request, http::StatusCode, response::IntoResponse as _};
-use fulfillment_crds::VendorConnection;
+use fulfillment_crds::{Reason, VendorConnection};
 use kube::{core::PartialObjectMeta, runtime::watcher::Event};
 use serde_json::{Value, json};
 use tokio::sync::RwLock;
 
-use super::guard;
+use super::{guard, ready};
 use crate::{
     kinds::{Connection, ConnectionKey},
+    link,
     testing::{World, cache, decoded, world},
+    vendor::{Class, Effect, Operation, VendorError},
 };
 
 const API: &str = "/apis/fulfillment-operator.io/v1alpha1/namespaces/team";
@@ -142,6 +144,58 @@ async fn one_list_tells_of_all_whose_secrets_would_be_let_go() {
         &format!("PATCH {API}/vendorconnections/acme"),
     ];
     assert_eq!(asked, expected);
+}
+
+/// A product that nobody can give holds up purchases only; that the vendor answers no more concerns all.
+#[tokio::test]
+async fn what_the_vendor_says_comes_before_a_product_that_is_unfit() {
+    // What it says to a second one does not matter.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let data = json!({"token": "dG9rZW4="});
+    let meta = json!({"name": "acme-token", "namespace": "team", "uid": "s"});
+    let secret = json!({"metadata": meta, "data": data}).to_string();
+    let mut world = world(
+        Router::new().fallback(move || std::future::ready(secret.clone())),
+        "team",
+        None,
+    );
+    let choices: Vec<_> = (0..1000)
+        .map(|n| json!({"value": format!("edition-{n}")}))
+        .collect();
+    let edition =
+        json!({"name": "edition", "type": "dropdown", "default": "none", "choices": choices});
+    let mut acme = connection("acme", "acme-token");
+    acme["spec"]["products"] = json!([{"name": "mail-pro", "parameters": [edition]}]);
+    cache(&mut world.connections, &acme);
+    let key = decoded::<VendorConnection>(&acme);
+    let key = Connection::from(key.0.unwrap()).key();
+    let ready = async || ready(&world.ctx, &world.scope, &key).await.unwrap();
+
+    let (reason, message) = ready().await.unwrap_err();
+    assert_eq!(reason, Reason::DependencyNotReady);
+    assert!(message.contains("product mail-pro: edition: "), "{message}");
+    assert!(
+        message.ends_with("nothing new of it is bought") && message.len() < 1000,
+        "the remedy is not cut off: {message}"
+    );
+
+    let usable = link::usable(&world.ctx, &world.scope, &key).await;
+    let refused = |_| {
+        std::future::ready(Err(VendorError {
+            class: Class::Auth,
+            effect: Effect::None,
+            retry_after: None,
+            status: Some(401),
+            code: String::new(),
+            message: "the vendor answered 401".into(),
+            parameters: Vec::new(),
+            unsent: false,
+        }))
+    };
+    let answer = usable.unwrap().unwrap().call(Operation::Get, refused).await;
+    answer.unwrap_err();
+    let said = (Reason::Unauthorized, "the vendor answered 401".to_owned());
+    assert_eq!(ready().await, Err(said));
 }
 
 /// Who comes while it is counted protects the connection, and is counted.

@@ -3,7 +3,7 @@
 
 use fulfillment_crds::{Reason, VendorConnectionStatus};
 
-use crate::{controller::Context, events::Note, kinds::Connection};
+use crate::{controller::Context, events::Note, kinds::Connection, report};
 
 /// How a connection's message ends where nobody listens.
 const UNHEARD: &str = "; no callback is taken: this operator runs without --callback-url (in the chart: callback.url), and the vendor is only polled; set it, or take spec.callback out";
@@ -12,7 +12,8 @@ const UNHEARD: &str = "; no callback is taken: this operator runs without --call
 pub(super) fn ended(message: &str, unheard: bool) -> String {
     let plain = message.strip_suffix(UNHEARD).unwrap_or(message);
     let end = if unheard { UNHEARD } else { "" };
-    format!("{plain}{end}")
+    let room = report::MESSAGE - end.chars().count();
+    plain.chars().take(room).chain(end.chars()).collect()
 }
 
 /// Whether a status says that they are not heard.
@@ -46,5 +47,15 @@ mod tests {
         assert!(said.starts_with(answers) && said.ends_with(UNHEARD));
         assert_eq!(ended(&said, true), said);
         assert_eq!(ended(&said, false), answers);
+    }
+
+    #[test]
+    fn the_longest_message_has_room_for_it() {
+        let long = "é".repeat(report::MESSAGE);
+        assert_eq!(ended(&long, false), long);
+        let said = ended(&long, true);
+        assert_eq!(said.chars().count(), report::MESSAGE);
+        assert!(said.starts_with('é') && said.ends_with(UNHEARD));
+        assert_eq!(ended(&said, true), said);
     }
 }

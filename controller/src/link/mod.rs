@@ -167,12 +167,13 @@ impl Usable {
     /// Why nothing new of a product is bought: nobody can give what its definition here asks for.
     pub fn unfit(&self, product: &Product) -> Option<Trouble> {
         let wrong = product::unfit(product).next()?;
+        // It may list all choices, and the remedy comes after it.
+        let why: String = wrong.message.chars().take(256).collect();
         Some(not_ready(format!(
-            "{}: product {}: {}: {}; correct spec.products there: what exists is looked after, and nothing new of it is bought",
+            "{}: product {}: {}: {why}; correct spec.products there: what exists is looked after, and nothing new of it is bought",
             self.connection.key(),
             product.name,
             wrong.name,
-            wrong.message
         )))
     }
 }

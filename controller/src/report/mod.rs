@@ -14,6 +14,9 @@ pub use note::farewell;
 use note::notes;
 use words::*;
 
+/// The longest message a condition can have, in characters.
+pub const MESSAGE: usize = 4096;
+
 /// What a report needs besides the facts.
 #[derive(Clone, Copy, Debug)]
 pub struct About<'a> {
@@ -362,7 +365,7 @@ pub fn condition(
         type_: type_.as_str().into(),
         status: status.into(),
         reason: reason.as_str().into(),
-        message: message.chars().take(4096).collect(),
+        message: message.chars().take(MESSAGE).collect(),
         observed_generation: Some(generation),
         last_transition_time: since,
     }

@@ -78,7 +78,7 @@ pub(super) fn inquiry(f: &Facts, said: &str) -> String {
     let place = places(f, refused).join(" and ");
     format!("{what}; edit {place} to answer")
         .chars()
-        .take(4096)
+        .take(super::MESSAGE)
         .collect()
 }
 

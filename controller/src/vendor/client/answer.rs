@@ -83,17 +83,22 @@ impl VendorClient {
         }
     }
 
-    /// The tenant in a successful answer; `None` for an empty body.
+    /// The tenant in a successful answer; `None` for an empty body whose headers say nothing of it.
     fn body_tenant(
         &self,
         ask: &Ask<'_>,
         raw: &Raw,
         secrets: &Secrets,
     ) -> Result<Option<Tenant>, VendorError> {
-        if raw.body.trim_ascii().is_empty() {
-            return Ok(None);
-        }
-        let mut tenant = self.tenant(ask, raw, secrets).map_err(|why| {
+        let read = if raw.body.trim_ascii().is_empty() {
+            match self.dialect.bare(ask.operation, &raw.headers) {
+                Some(mapped) => mapped.and_then(|value| wire::mapped_tenant(value, secrets)),
+                None => return Ok(None),
+            }
+        } else {
+            self.tenant(ask, raw, secrets)
+        };
+        let mut tenant = read.map_err(|why| {
             let kind = content_type(raw);
             let why = if kind.contains("html") {
                 "an HTML page".to_owned()

@@ -72,6 +72,21 @@ impl Reader {
         self.canonical(&headers, self.whole(&headers, body)?.as_ref(), places)
     }
 
+    /// What an answer without a body says by its headers: the id and the operation, as far as these are
+    /// read there.
+    pub(super) fn bare(&self, headers: &HeaderMap) -> Result<Value, String> {
+        let (headers, body) = (seen(headers), json!({}));
+        let names = Names::new([("answer", &body), ("headers", &headers)]);
+        let mut tenant = Map::new();
+        for field in ["id", "operation"] {
+            let there = self.fields.get(field);
+            if there.is_some_and(|expression| expression.uses("headers")) {
+                tenant.insert(field.into(), self.field(field, &names, None)?);
+            }
+        }
+        Ok(Value::Object(tenant))
+    }
+
     /// The tenants in the answer to a lookup, each in canonical form.
     pub(super) fn tenants(
         &self,

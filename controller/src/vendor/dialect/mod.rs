@@ -136,6 +136,25 @@ impl Dialect {
         })
     }
 
+    /// The tenant in an answer without a body, in canonical form: only where the headers say the id of a
+    /// new one, or the operation that it is in.
+    pub(super) fn bare(
+        &self,
+        operation: Operation,
+        headers: &HeaderMap,
+    ) -> Option<Result<Value, String>> {
+        let told = match operation {
+            Operation::Create => "id",
+            Operation::Change | Operation::Disable | Operation::Enable | Operation::Delete => {
+                "operation"
+            }
+            Operation::Get | Operation::Poll | Operation::Lookup => return None,
+        };
+        let tenant = self.readers.get(&operation)?.bare(headers);
+        let known = |tenant: &Value| tenant.get(told).is_some_and(|value| !value.is_null());
+        tenant.map(|tenant| Some(tenant).filter(known)).transpose()
+    }
+
     /// The tenants in the answer to a lookup, in canonical form.
     pub(super) fn tenants(
         &self,

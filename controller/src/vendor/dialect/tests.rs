@@ -205,12 +205,21 @@ fn answers_are_read_as_the_dialect_says() {
 
 #[test]
 fn an_inquiry_may_be_a_word_and_a_list() {
+    const SHIPPED: &str = include_str!("../../../../examples/vendors/scenario.yaml");
+    const WRONG: &str = "answer.params.map(p, p.?value_error.orValue('') != '', {'name': p.id, 'message': p.value_error})";
+    let shipped = SHIPPED.replace('"', "'");
+    assert_eq!(
+        shipped.matches(WRONG).count(),
+        2,
+        "of a request and of a refusal"
+    );
     let dialect = dialect(json!({
         "answer": {
             "requestStatus": "answer.state",
-            "parameterErrors": "answer.params.map(p, {'name': p.id, 'message': p.value_error})",
+            "parameterErrors": WRONG,
         },
         "requestWords": {"input required": "inquiring"},
+        "error": {"parameters": WRONG},
     }));
     let read = |body: &str| {
         let mapped = dialect.tenant(Operation::Get, "p", plain(body));
@@ -218,13 +227,21 @@ fn an_inquiry_may_be_a_word_and_a_list() {
             .unwrap()
             .and_then(|value| wire::mapped_tenant(value, &Secrets::default()))
     };
-    let body = r#"{"state": "input required", "params": [{"id": "phone", "value_error": "no"}]}"#;
-    let request = read(body).unwrap().request.unwrap();
+    let params = r#"[{"id": "phone", "value_error": "no"}, {"id": "fax", "value_error": ""}, {"id": "site"}]"#;
+    let body = format!(r#"{{"state": "input required", "params": {params}}}"#);
+    let request = read(&body).unwrap().request.unwrap();
     assert_eq!(request.status, crate::vendor::FulfillmentStatus::Inquiring);
     let errors = request.parameter_errors;
     assert_eq!((errors.len(), errors[0].name.as_str()), (1, "phone"));
     // Where none are wrong there may be none.
     assert!(read(r#"{"state": "ready"}"#).is_ok());
+    // A refusal that finds nothing wrong with any is about none.
+    for (params, wrong) in [(params, 1), (r#"[{"id": "fax", "value_error": ""}]"#, 0)] {
+        let body = format!(r#"{{"message": "no", "params": {params}}}"#);
+        let (error, _) = dialect.refusal(422, plain(&body)).unwrap();
+        let (_, _, errors) = wire::error_in(&error, &Secrets::default());
+        assert_eq!(errors.len(), wrong, "{errors:?}");
+    }
 }
 
 #[test]
@@ -257,6 +274,37 @@ fn an_answer_has_headers_too() {
     for (operation, first) in [(Operation::Enable, true), (Operation::Change, false)] {
         assert_eq!(dialect.reads_first(operation), first);
     }
+}
+
+#[test]
+fn headers_without_a_body_tell_of_a_new_tenant_or_of_an_operation() {
+    let dialect = dialect(json!({
+        "create": {"answer": {"id": "headers['x-tenant']"}},
+        "answer": {
+            "tenant": "answer.tenant",
+            "id": "answer.id",
+            "status": "answer.on ? 'active' : 'suspended'",
+            "limits": "has(answer.seats) ? {'seats': answer.seats} : {}",
+            "operation": "answer.?operation.orValue(headers['x-operation'])",
+        },
+    }));
+    let mut headers = HeaderMap::new();
+    let every = OPERATIONS.map(|operation| dialect.bare(operation, &headers));
+    assert_eq!(every, [const { None }; 8]);
+    headers.insert("x-tenant", HeaderValue::from_static("t-1"));
+    headers.insert("x-operation", HeaderValue::from_static("op-7"));
+    for operation in OPERATIONS {
+        let told = if operation == Operation::Create {
+            json!({"id": "t-1", "operation": "op-7"})
+        } else {
+            json!({"operation": "op-7"})
+        };
+        let told = (!operation.is_read()).then_some(Ok(told));
+        assert_eq!(dialect.bare(operation, &headers), told, "{operation:?}");
+    }
+    // Who has a new one's operation and not its id has no tenant yet.
+    headers.remove("x-tenant");
+    assert_eq!(dialect.bare(Operation::Create, &headers), None);
 }
 
 #[test]
