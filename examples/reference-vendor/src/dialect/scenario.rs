@@ -13,7 +13,24 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// What is wrong with single parameters, as Connect itself says it of a request.
+/// What is wrong with single parameters and, with an empty word, what is not: Connect lists all of them.
+fn listed(errors: &BTreeMap<String, String>, ordered: &Object) -> BTreeMap<String, String> {
+    let fine = ordered.keys().map(|name| (name.clone(), String::new()));
+    fine.chain(errors.clone()).collect()
+}
+
+/// A refusal of an order with these parameters.
+fn refused_of(trouble: Trouble, ordered: &Object) -> Trouble {
+    match trouble {
+        Trouble::Refused(refusal) => {
+            let listed = listed(&refusal.parameters, ordered);
+            refusal.naming(listed).into()
+        }
+        Trouble::Store(error) => Trouble::Store(error),
+    }
+}
+
+/// The same as Connect itself says it of a request.
 fn complaints(errors: &BTreeMap<String, String>) -> Option<Value> {
     let complaint = |(id, error): (&String, &String)| json!({"id": id, "value_error": error});
     (!errors.is_empty()).then(|| errors.iter().map(complaint).collect())
@@ -145,12 +162,13 @@ fn view(tenant: &Tenant) -> View<'_> {
     let seats = tenant.terms.limits.get(SEATS);
     let request = &tenant.request;
     let asked = (request.status == RequestStatus::Inquiring).then_some(request);
+    let terms = tenant.open.as_ref().map_or(&tenant.terms, |o| &o.terms);
     View {
         bought: bought(tenant),
         licences: seats.map(|limit| json!({"limit": limit.to_string()})),
         activation_link: tenant.outputs.get("activation_link"),
         reason: asked.map(|request| request.reason.as_str()),
-        params: asked.and_then(|request| complaints(&request.parameter_errors)),
+        params: asked.and_then(|it| complaints(&listed(&it.parameter_errors, &terms.parameters))),
     }
 }
 
@@ -168,13 +186,16 @@ impl Wire for Scenario {
         desk.once(call, |desk| {
             let purchase: Purchase = call.json()?;
             let attributes = purchase.attributes.unwrap_or_default();
-            let answer = desk.create(Order {
+            let ordered = attributes.account.clone().unwrap_or_default();
+            let order = Order {
                 external_id: purchase.external_id,
                 product: attributes.product.and_then(|product| product.mpn),
                 parameters: attributes.account.map(Attributes::parameters),
                 callback_url: purchase.callback_url,
                 ..Order::default()
-            })?;
+            };
+            let answer = desk.create(order);
+            let answer = answer.map_err(|trouble| refused_of(trouble, &ordered))?;
             let tenant = subject(desk, &answer)?;
             with_body(answer, &bought(&tenant))
         })
@@ -193,7 +214,10 @@ impl Wire for Scenario {
 
     fn change(&self, desk: &mut Desk<'_, '_>, id: &str, call: &Call) -> Answered {
         let change: Change = call.json()?;
-        let answer = desk.change(id, change.order()?)?;
+        let order = change.order()?;
+        let ordered = order.parameters.clone().unwrap_or_default();
+        let answer = desk.change(id, order);
+        let answer = answer.map_err(|trouble| refused_of(trouble, &ordered))?;
         shown(desk, answer)
     }
 

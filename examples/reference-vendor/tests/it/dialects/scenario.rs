@@ -77,7 +77,8 @@ async fn an_inquiry_names_what_is_wrong_as_connect_does() {
     let manual = json!({"async": {"after": "manual"}});
     let operations = json!({"create": manual, "change": manual});
     vendor.behave(json!({ "operations": operations })).await;
-    let order = json!({"Attributes": {"account": {"accountPhone": "555"}}});
+    let account = json!({"accountFax": "556", "accountPhone": "555"});
+    let order = json!({"Attributes": {"account": account}});
     let bought = expect(&vendor, 202, "POST", "/tenant", order).await;
     assert_eq!(bought.json()["status"], "processing");
     let path = "/tenant/t-1001";
@@ -91,7 +92,10 @@ async fn an_inquiry_names_what_is_wrong_as_connect_does() {
             (
                 &json!("inquiring"),
                 &json!("who?"),
-                &json!([{"id": "accountPhone", "value_error": "too short"}])
+                &json!([
+                    {"id": "accountFax", "value_error": ""},
+                    {"id": "accountPhone", "value_error": "too short"}
+                ])
             )
         );
     };
@@ -109,6 +113,24 @@ async fn an_inquiry_names_what_is_wrong_as_connect_does() {
     expect(&vendor, 202, "PUT", path, answer("2")).await;
     inquire().await;
     expect(&vendor, 204, "DELETE", path, json!({})).await;
+}
+
+#[tokio::test]
+async fn a_refusal_lists_what_is_fine_too() {
+    let vendor = vendor().await;
+    expect(&vendor, 201, "POST", "/tenant", json!({})).await;
+    let wrong = json!({"phone": "too short"});
+    let refuse = json!({"refuse": {"reason": "no", "parameterErrors": wrong}});
+    let operations = json!({"create": refuse, "change": refuse});
+    vendor.behave(json!({ "operations": operations })).await;
+    let order = json!({"Attributes": {"account": {"fax": "556", "phone": "555"}}});
+    let listed = json!([
+        {"id": "fax", "value_error": ""}, {"id": "phone", "value_error": "too short"}
+    ]);
+    for (method, path) in [("POST", "/tenant"), ("PUT", "/tenant/t-1001")] {
+        let refused = expect(&vendor, 422, method, path, order.clone()).await;
+        assert_eq!(refused.json()["params"], listed, "{method}");
+    }
 }
 
 #[tokio::test]
