@@ -197,9 +197,7 @@ fn asked(world: &World, name: &str, times: usize) -> (String, Duration) {
 #[test]
 fn who_calls_back_is_asked_less_often_until_a_callback_stays_away() {
     let (world, _) = world("standard-webhooks", KEY, Some(KEY));
-    let connection = json!({"spec": {"polling": {"pending": "1s"}}}).to_string();
-    let patch = ["patch", "vendorconnection", "acme", "--type=merge", "-p"];
-    world.kubectl(&[&patch[..], &[&connection]].concat());
+    world.patch_connection(r#"{"spec": {"polling": {"pending": "1s"}}}"#);
     let four = Duration::from_secs(4);
 
     let (first, often) = asked(&world, "first", 4);
@@ -255,14 +253,7 @@ fn an_operator_that_hears_no_callbacks_says_so_on_the_connection() {
     assert_eq!(url(&world), "");
     says("VendorAnswers", true);
 
-    world.kubectl(&[
-        "patch",
-        "vendorconnection",
-        "acme",
-        "--type=merge",
-        "-p",
-        r#"{"spec": {"callback": null}}"#,
-    ]);
+    world.patch_connection(r#"{"spec": {"callback": null}}"#);
     says("VendorAnswers", false);
     let events = world.events("acme");
     assert_eq!(events.len(), 1, "{events:?}");

@@ -120,15 +120,7 @@ fn a_subscription_that_lost_its_label_still_counts() {
         seen.map_or(Ok(()), |line| Err(line.to_owned()))
     });
     world.kubectl(&["delete", "VendorConnection", "acme", "--wait=false"]);
-    let slower = r#"{"spec": {"polling": {"interval": "1h"}}}"#;
-    world.kubectl(&[
-        "patch",
-        "VendorConnection",
-        "acme",
-        "--type=merge",
-        "-p",
-        slower,
-    ]);
+    world.patch_connection(r#"{"spec": {"polling": {"interval": "1h"}}}"#);
     world.until("it was looked at", "VendorConnection", "acme", |acme| {
         acme["status"]["observedGeneration"] == acme["metadata"]["generation"]
     });

@@ -293,17 +293,7 @@ fn a_secret_that_may_not_be_read_is_said_on_the_object_and_stops_nothing_that_ru
 
     // The connection's own: what it was before is known.
     world.apply(&secret("acme", &[("token", TOKEN), ("new", "x")]));
-    world.until(
-        "the connection says so",
-        "VendorConnection",
-        "acme",
-        |acme| {
-            let said = message(acme, "Ready");
-            standing(acme, "Ready") == "False DependencyNotReady"
-                && said.contains("secrets \"acme\" is forbidden")
-                && said.contains("the credentials before")
-        },
-    );
+    world.connection_says(&["secrets \"acme\" is forbidden", "the credentials before"]);
     world.subscribe("mail", json!({"limits": {"seats": 51}}));
     world.ready("mail");
 

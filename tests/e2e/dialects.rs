@@ -177,15 +177,7 @@ fn bought_after_an_inquiry(dialect: &'static str) -> Speaking {
     assert!(mail["metadata"]["annotations"]["fulfillment-operator.io/called-back"].is_string());
 
     at.take("create");
-    let often = json!({"spec": {"polling": {"pending": "1s"}}}).to_string();
-    world.kubectl(&[
-        "patch",
-        "vendorconnection",
-        "acme",
-        "--type=merge",
-        "-p",
-        &often,
-    ]);
+    world.patch_connection(r#"{"spec": {"polling": {"pending": "1s"}}}"#);
     at
 }
 

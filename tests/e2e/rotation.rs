@@ -5,21 +5,7 @@ use e2e::{
     objects::{self, message, secret, standing},
     vendor::{Call, TOKEN, operations},
 };
-use serde_json::{Value, json};
-
-/// The connection says that its Secret is of no use, in these words.
-fn connection_says(world: &World, parts: &[&str]) -> Value {
-    world.until(
-        "the connection says so",
-        "VendorConnection",
-        "acme",
-        |acme| {
-            let said = message(acme, "Ready");
-            standing(acme, "Ready") == "False DependencyNotReady"
-                && parts.iter().all(|part| said.contains(part))
-        },
-    )
-}
+use serde_json::json;
 
 #[test]
 fn a_secret_that_becomes_unfit_stops_nothing_that_runs_and_begins_nothing_new() {
@@ -34,7 +20,7 @@ fn a_secret_that_becomes_unfit_stops_nothing_that_runs_and_begins_nothing_new() 
         } else {
             world.apply(&secret("acme", &[("token", "two\nlines")]));
         }
-        let acme = connection_says(&world, &[says]);
+        let acme = world.connection_says(&[says]);
         assert!(!acme["status"].to_string().contains("two"), "{acme:#}");
 
         // What is there is read, changed, suspended and taken back.
@@ -74,7 +60,7 @@ fn a_secret_that_becomes_unfit_stops_nothing_that_runs_and_begins_nothing_new() 
 
     // A tenant ends with the credentials before, too.
     world.apply(&secret("acme", &[("token", "two\nlines")]));
-    connection_says(&world, &["key token of Secret acme"]);
+    world.connection_says(&["key token of Secret acme"]);
     world.unsubscribe("mail");
     assert_eq!(world.vendor.count("live"), 0);
 }
@@ -85,7 +71,7 @@ fn a_new_process_has_no_credentials_from_before() {
     world.subscribe("mail", json!({}));
     world.ready("mail");
     world.apply(&secret("acme", &[("token", "two\nlines")]));
-    connection_says(&world, &["key token of Secret acme"]);
+    world.connection_says(&["key token of Secret acme"]);
     world.operator.restart();
     let before = world.vendor.sequence();
     world.subscribe("mail", json!({"limits": {"seats": 51}}));

@@ -273,14 +273,7 @@ fn nothing_is_bought_under_a_reseller_whose_tenant_is_missing() {
 
     let policies = missing("Recreate").to_string();
     let patch = format!(r#"{{"spec": {policies}}}"#);
-    world.kubectl(&[
-        "patch",
-        "VendorConnection",
-        "acme",
-        "--type=merge",
-        "-p",
-        &patch,
-    ]);
+    world.patch_connection(&patch);
     let files = world.ready("files");
     let after = active(&world, "north")["status"]["tenantId"].clone();
     assert_ne!(before, after);

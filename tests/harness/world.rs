@@ -412,6 +412,22 @@ impl World {
         self.kubectl(&["patch", "subscription", name, "--type=merge", "-p", patch]);
     }
 
+    /// Merges a patch into the connection.
+    pub fn patch_connection(&self, patch: &str) {
+        let kind = "vendorconnection";
+        self.kubectl(&["patch", kind, "acme", "--type=merge", "-p", patch]);
+    }
+
+    /// Waits until the connection says that it is of no use, in these words.
+    pub fn connection_says(&self, parts: &[&str]) -> Value {
+        let what = "the connection says so";
+        self.until(what, "VendorConnection", "acme", |acme| {
+            let said = message(acme, "Ready");
+            standing(acme, "Ready") == "False DependencyNotReady"
+                && parts.iter().all(|part| said.contains(part))
+        })
+    }
+
     /// Pauses an object, and waits until it says so.
     pub fn pause(&self, kind: &str, name: &str) {
         let paused = "fulfillment-operator.io/paused=true";

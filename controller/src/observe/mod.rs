@@ -136,10 +136,11 @@ pub async fn observe(
         if !deleting && trouble.is_none() {
             let given = &spec.parameters;
             let limits = &spec.limits;
-            let keeps = keeps(ctx, &ledger, &parameters);
             let holder = |rule: &ParameterDefinition, value: &str| {
-                let asked = !keeps;
-                asked.then(|| claims::holder(ctx, &object, usable, rule, value))?
+                if keeps(ctx, &ledger, &parameters) {
+                    return None;
+                }
+                claims::holder(ctx, &object, usable, rule, value)
             };
             invalid = product::errors(product, parameter_scope, limits, given, &parameters, holder);
             invalid.retain(|error| product::unfit(product).all(|unfit| unfit.name != error.name));

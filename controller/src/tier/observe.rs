@@ -105,10 +105,12 @@ pub(super) async fn observe(
                     &inputs,
                     |rule, value| {
                         // What is approved is its own, whoever else wants it.
+                        if approved {
+                            return None;
+                        }
                         let own = owned.as_deref();
                         let sent = own.is_some_and(|own| child::is_as(own, &wanted));
-                        let asked = !approved;
-                        asked.then(|| holder(scope, tier, sent, usable, rule, value))?
+                        holder(scope, tier, sent, usable, rule, value)
                     },
                 );
             }
