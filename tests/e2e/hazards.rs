@@ -7,7 +7,7 @@ use e2e::{
     SOON, World, binaries, free_port,
     objects::{self, message, standing},
     poll,
-    vendor::TOKEN,
+    vendor::{TOKEN, operations},
 };
 use serde_json::{Value, json};
 use std::{
@@ -590,4 +590,39 @@ fn without_its_crds_the_operator_waits_and_says_so() {
     world.ready("mail");
     let ready = world.operator.read("/readyz");
     assert!(!ready.to_lowercase().contains("not"), "{ready}");
+}
+
+#[test]
+fn an_older_role_without_the_right_to_put_is_enough() {
+    let world = World::start();
+    let role = world.kubectl(&["get", "role", "fulfillment-operator", "-o", "json"]);
+    let mut role: Value = serde_json::from_str(&role).unwrap();
+    for rule in role["rules"].as_array_mut().unwrap() {
+        rule["verbs"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|verb| verb != "update");
+    }
+    world.kubectl_with(&["replace", "-f", "-"], &role.to_string());
+    let account = format!(
+        "--as=system:serviceaccount:{}:fulfillment-operator",
+        world.namespace()
+    );
+    world.eventually("the right is gone", SOON, || {
+        let args = ["auth", "can-i", "update", "subscriptions", &account];
+        let can = world.kubectl_with(&args, "");
+        let said = String::from_utf8_lossy(&can.stdout).into_owned();
+        if said.trim() == "no" {
+            Ok(())
+        } else {
+            Err(said)
+        }
+    });
+    world.subscribe("mail", json!({"limits": {"seats": 5}}));
+    world.ready("mail");
+    world.patch("mail", r#"{"spec":{"limits":{"seats":6}}}"#);
+    world.ready("mail");
+    world.unsubscribe("mail");
+    assert_eq!(operations(&world.vendor.calls())[..2], ["create", "change"]);
+    assert_eq!(world.vendor.count("live"), 0);
 }
