@@ -226,12 +226,18 @@ fn a_callback_from_another_time_is_refused_and_one_of_a_clock_that_is_a_little_o
         "{log}"
     );
 
+    let mut quickest = Duration::MAX;
     for off in [-240, 240] {
         let time = now() + off;
-        assert_eq!(send(&url, &signed("msg_2", time)), 204, "{off}");
         let claims = json!({"iat": time, "exp": time});
-        assert_eq!(send(&url, &bearer(&claims)), 204, "{off}");
+        for proof in [signed("msg_2", time), bearer(&claims)] {
+            let began = Instant::now();
+            assert_eq!(send(&url, &proof), 204, "{off}");
+            quickest = quickest.min(began.elapsed());
+        }
     }
+    // With the hint written; the others may have met a busy machine.
+    assert!(quickest < Duration::from_secs(1), "{quickest:?}");
     read_again(&world, 0);
 }
 
