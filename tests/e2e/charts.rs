@@ -96,7 +96,6 @@ const RIGHTS: &[&str] = &[
     "patch fulfillment-operator.io/vendorconnections",
     "patch fulfillment-operator.io/tierconfigurations/status",
     "patch fulfillment-operator.io/vendorconnections/status",
-    "update fulfillment-operator.io/subscriptions",
     "update fulfillment-operator.io/subscriptions/status",
     "watch /configmaps",
     "watch /secrets",

@@ -3,15 +3,12 @@
 use std::sync::Arc;
 
 use fulfillment_crds::{Condition, Subscription, SubscriptionStatus, annotations, finalizers};
-use k8s_openapi::{
-    NamespaceResourceScope,
-    apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta},
-};
+use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Resource,
     api::{ApiResource, DynamicObject, Patch, PatchParams, ValidationDirective},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Cluster, FIELD_MANAGER, Guard, KubeError, decoded, encode};
@@ -53,40 +50,17 @@ impl Cluster {
             .flatten()
             .filter(|name| *name != finalizers::TENANT)
             .collect();
-        let released = if left.is_empty() && object.metadata.deletion_timestamp.is_some() {
-            match self.put_last(object).await {
-                // A role of before this right was asked for, or a schema that knows more than we do.
-                Err(KubeError::Forbidden(_)) => self.patch_finalizers(object, &left).await,
-                done => done,
-            }
-        } else {
-            self.patch_finalizers(object, &left).await
-        };
-        match released {
+        let mut patch = unchanged(object);
+        patch.push(json!({"op": "add", "path": "/metadata/finalizers", "value": left}));
+        if left.is_empty() && object.metadata.deletion_timestamp.is_some() {
+            // It goes with this write. Whose field was whose nobody reads any more, and the API server
+            // need not work it out.
+            patch.push(json!({"op": "add", "path": "/metadata/managedFields", "value": [{}]}));
+        }
+        match self.patch(object, patch).await {
             Ok(_) | Err(KubeError::Gone) => Ok(()),
             Err(error) => Err(error),
         }
-    }
-
-    async fn patch_finalizers(
-        &self,
-        object: &Subscription,
-        finalizers: &[&String],
-    ) -> Result<Arc<Subscription>, KubeError> {
-        let mut patch = unchanged(object);
-        patch.push(json!({"op": "add", "path": "/metadata/finalizers", "value": finalizers}));
-        self.patch(object, patch).await
-    }
-
-    /// Puts an object that is being deleted without the last finalizer: the write that it goes away
-    /// with. Nobody reads any more whose fields are whose (`managedFields`), which is half of what
-    /// the API server would have to work out.
-    async fn put_last(&self, object: &Subscription) -> Result<Arc<Subscription>, KubeError> {
-        let mut metadata = object.metadata.clone();
-        metadata.finalizers = None;
-        metadata.managed_fields = Some(vec![ManagedFieldsEntry::default()]);
-        self.writing();
-        self.put(object, "", metadata, "spec", &object.spec).await
     }
 
     /// Writes the whole status where the guard holds.
@@ -130,37 +104,21 @@ impl Cluster {
         object: &Subscription,
         status: &SubscriptionStatus,
     ) -> Result<Arc<Subscription>, KubeError> {
-        // What belongs to others is left out: this subresource keeps it as it is.
-        let metadata = ObjectMeta {
-            namespace: object.metadata.namespace.clone(),
-            name: object.metadata.name.clone(),
-            uid: object.metadata.uid.clone(),
-            resource_version: object.metadata.resource_version.clone(),
-            ..ObjectMeta::default()
-        };
-        self.put(object, "/status", metadata, "status", status)
-            .await
-    }
-
-    /// Puts one part of an object; the version and the uid in its metadata are those that it must
-    /// still have.
-    async fn put(
-        &self,
-        object: &Subscription,
-        subresource: &str,
-        metadata: ObjectMeta,
-        part: &str,
-        value: &impl Serialize,
-    ) -> Result<Arc<Subscription>, KubeError> {
         let (namespace, name) = key(object);
+        // What belongs to others is left out: this subresource keeps it as it is.
         let put = json!({
             "apiVersion": Subscription::api_version(&()),
             "kind": Subscription::kind(&()),
-            "metadata": metadata,
-            part: value,
+            "metadata": {
+                "namespace": namespace,
+                "name": name,
+                "uid": object.metadata.uid,
+                "resourceVersion": object.metadata.resource_version,
+            },
+            "status": status,
         });
         let url = format!(
-            "{}/{name}{subresource}?fieldManager={FIELD_MANAGER}&fieldValidation=Ignore",
+            "{}/{name}/status?fieldManager={FIELD_MANAGER}&fieldValidation=Ignore",
             Subscription::url_path(&(), Some(namespace))
         );
         let request = http::Request::put(url)
