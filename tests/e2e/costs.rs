@@ -217,6 +217,7 @@ fn two_hundred_steady_subscriptions_cost_nothing_not_even_at_a_restart() {
     let minute = objects::connection(world.vendor.url(), json!({"polling": {"interval": "1m"}}));
     world.apply(&minute);
     let before = world.vendor.sequence();
+    let meter = Meter::start(&world);
     let started = Instant::now();
     world.operator.start();
     world.eventually(
@@ -229,10 +230,11 @@ fn two_hundred_steady_subscriptions_cost_nothing_not_even_at_a_restart() {
     );
     let passed = started.elapsed();
     assert!(passed > Duration::from_secs(7), "50 reads in {passed:?}");
-    let calls = world.vendor.calls_since(before);
-    assert!(
-        operations(&calls)
-            .iter()
-            .all(|operation| *operation == "get")
-    );
+    // And a read that finds what is declared writes nothing.
+    let spent = meter.spent();
+    let mut operations = operations(&spent.calls).into_iter();
+    assert!(operations.all(|operation| operation == "get"));
+    let mut writes = spent.writes.keys();
+    let written = writes.any(|what| what.contains(" subscriptions"));
+    assert!(!written, "{:?}", spent.writes);
 }

@@ -56,7 +56,14 @@ pub(crate) fn shown(world: &World) -> Vec<(String, String)> {
         ("the metrics".to_owned(), world.operator.metrics()),
         ("readyz".to_owned(), world.operator.read("/readyz")),
     ];
-    for kind in ["subscriptions", "vendorconnections", "events"] {
+    let kinds = [
+        "subscriptions",
+        "tierconfigurations",
+        "vendorconnections",
+        "configmaps",
+        "events",
+    ];
+    for kind in kinds {
         for object in world.list(kind) {
             let name = object["metadata"]["name"].as_str().unwrap().to_owned();
             shown.push((format!("{kind} {name}"), object.to_string()));

@@ -161,7 +161,10 @@ impl Cluster {
         if after == before {
             return Ok(());
         }
-        let patch = json!({"status": {"observedGeneration": generation, "conditions": after}});
+        let patch = json!({
+            "metadata": {"uid": found.metadata.uid, "resourceVersion": found.metadata.resource_version},
+            "status": {"observedGeneration": generation, "conditions": after},
+        });
         self.recorded(api.patch_status(name, &params(), &Patch::Merge(patch)))
             .await?;
         Ok(())
