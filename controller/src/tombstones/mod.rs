@@ -299,6 +299,8 @@ async fn look(
         if !tenant.is_live() {
             continue;
         }
+        // Before the look at who has it: whoever is applied while this waits takes the tenant.
+        let _slot = usable.budget.enter(Line::Routine).await;
         if let Some(holder) = claims::holds(ctx, &usable, &tenant.id) {
             tracing::debug!(tenant = tenant.id, holder, "found and left to who has it");
             continue;
@@ -316,7 +318,6 @@ async fn look(
             namespace,
             "a create took effect after its Subscription was gone: the tenant is deleted"
         );
-        let _slot = usable.budget.enter(Line::Routine).await;
         let (id, order) = (tenant.id.as_str(), &order);
         let delete = |client: Arc<VendorClient>| async move { client.delete(id, order).await };
         if let Err(error) = usable.call(Operation::Delete, delete).await {
