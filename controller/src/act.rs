@@ -1,4 +1,6 @@
-//! Carries out one step and folds its answer into the facts. No decisions. (client required)
+//! Carries out one step and folds its answer into the facts. What is to be done is not decided here, only
+//! that it has to wait: for a namespace or a definition that is being deleted, as is looked up live, for
+//! what a connection needs, and for the pace of deletes. (client required)
 
 use std::{sync::Arc, time::Duration};
 
@@ -62,13 +64,12 @@ pub async fn act(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), Kube
             });
             call(ctx, seen, step).await
         }
-        Step::Delete => delete(ctx, seen, step).await,
+        Step::Suspend | Step::Delete => end(ctx, seen, step).await,
         Step::Read
         | Step::Look(_)
         | Step::Discard(_)
         | Step::Adopt(_)
         | Step::Change
-        | Step::Suspend
         | Step::Resume => call(ctx, seen, step).await,
         Step::Rest(_) => Ok(()),
     }
@@ -165,20 +166,23 @@ fn uid(seen: &Seen) -> String {
     seen.object.metadata.uid.clone().unwrap_or_default()
 }
 
-/// The delete, unless a guard says that it has to wait.
-async fn delete(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), KubeError> {
-    if ctx.cluster.crd_is_terminating().await? {
+/// A delete, or a suspend, unless a guard says that it has to wait.
+async fn end(ctx: &Context, seen: &mut Seen, step: &Step) -> Result<(), KubeError> {
+    // A suspend that the spec asks for is no end.
+    if seen.facts.object.deleting && ctx.cluster.crd_is_terminating().await? {
         seen.facts.trouble = Some(Trouble {
             reason: Reason::CRDTerminating,
-            message: "the CustomResourceDefinition of Subscriptions is being deleted, which is no reason to delete a tenant: set deletionPolicy: Retain on this object to let it go and keep its tenant; the same YAML finds it again".into(),
+            message: "the CustomResourceDefinition of Subscriptions is being deleted, which is no reason to suspend or delete a tenant: set deletionPolicy: Retain on this object to let it go and keep its tenant; the same YAML finds it again".into(),
         });
         return Ok(());
     }
-    let uid = uid(seen);
-    let wait = seen.usable.as_ref().map_or(Duration::ZERO, |usable| {
-        let most = usable.connection.spec().policies.max_deletes_per_minute;
-        usable.link.deletes.wait(&uid, most)
-    });
+    let wait = match (step, &seen.usable) {
+        (Step::Delete, Some(usable)) => {
+            let most = usable.connection.spec().policies.max_deletes_per_minute;
+            usable.link.deletes.wait(&uid(seen), most)
+        }
+        _ => Duration::ZERO,
+    };
     if wait.is_zero() {
         return call(ctx, seen, step).await;
     }

@@ -127,20 +127,28 @@ fn deletes_beyond_the_limit_wait_and_say_until_when() {
 }
 
 #[test]
-fn a_definition_that_is_deleted_deletes_no_tenant() {
+fn a_definition_that_is_deleted_neither_suspends_nor_deletes_a_tenant() {
     let world = World::builder().cluster_wide().start();
-    world.subscribe("mail", json!({}));
-    world.ready("mail");
+    let policies = json!({"policies": {"suspendBeforeDelete": true}});
+    let careful = objects::connection_named("careful", world.vendor.url(), policies);
+    world.apply(&careful);
+    let all = ["mail", "graced", "suspended-first"];
+    world.subscribe(all[0], json!({}));
+    world.subscribe(all[1], json!({"deletionGracePeriod": "1h"}));
+    world.subscribe(all[2], json!({"connectionRef": {"name": "careful"}}));
+    for name in all {
+        world.ready(name);
+    }
     let crd = "subscriptions.fulfillment-operator.io";
     world.kubectl(&["delete", "customresourcedefinition", crd, "--wait=false"]);
-    let mail = world.stands("mail", "Ready", "False CRDTerminating");
-    assert!(
-        message(&mail, "Ready").contains("deletionPolicy: Retain"),
-        "{mail}"
-    );
-    assert_eq!(world.vendor.count("live"), 1);
-    let retain = r#"{"spec":{"deletionPolicy":"Retain"}}"#;
-    world.patch("mail", retain);
+    for name in all {
+        let held = world.stands(name, "Ready", "False CRDTerminating");
+        let said = message(&held, "Ready");
+        assert!(said.contains("deletionPolicy: Retain"), "{said}");
+    }
+    for name in all {
+        world.patch(name, r#"{"spec":{"deletionPolicy":"Retain"}}"#);
+    }
     world.kubectl(&[
         "wait",
         "--for=delete",
@@ -148,7 +156,7 @@ fn a_definition_that_is_deleted_deletes_no_tenant() {
         crd,
         "--timeout=60s",
     ]);
-    assert_eq!(world.vendor.count("live"), 1);
+    assert_eq!(operations(&world.vendor.calls()), ["create"; 3]);
 }
 
 #[test]
@@ -209,10 +217,7 @@ fn a_create_that_takes_effect_when_its_subscription_is_long_gone_is_found_and_de
     // At another vendor others have tenants of the same ids.
     let other = Vendor::start(&[identity_flag("Lookup")]);
     let mode = json!({"identity": {"mode": "Lookup"}});
-    let connection = objects::connection(other.url(), mode);
-    let mut connection: Value = serde_json::from_str(&connection).unwrap();
-    connection["metadata"]["name"] = json!("other");
-    world.apply(&connection.to_string());
+    world.apply(&objects::connection_named("other", other.url(), mode));
     for name in ["first", "second"] {
         world.subscribe(name, json!({"connectionRef": {"name": "other"}}));
         world.ready(name);

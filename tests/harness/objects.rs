@@ -24,10 +24,15 @@ pub fn subscription(name: &str, spec: Value) -> String {
 
 /// The default connection to a vendor, polling as often as it may; `spec` is merged in.
 pub fn connection(url: &str, spec: Value) -> String {
+    connection_named(CONNECTION, url, spec)
+}
+
+/// The same of another name, with the default one's Secret.
+pub fn connection_named(name: &str, url: &str, spec: Value) -> String {
     let mut object = json!({
         "apiVersion": "fulfillment-operator.io/v1alpha1",
         "kind": "VendorConnection",
-        "metadata": {"name": CONNECTION},
+        "metadata": {"name": name},
         "spec": {
             "url": url,
             "auth": {"bearer": {"secretRef": {"name": CONNECTION, "key": "token"}}},
