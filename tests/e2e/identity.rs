@@ -1,15 +1,33 @@
 //! Whose tenant it is: kept through what a cluster may lose, and never taken from somebody else.
 
 use e2e::{
-    SOON, World,
+    SOON, Vendor, World,
     objects::{self, message, standing},
-    vendor::{TOKEN, operations},
+    vendor::{TOKEN, identity_flag, operations},
 };
 use serde_json::{Value, json};
 
+/// In one world a vendor of each of these modes, and a Subscription there that is Ready.
+fn side_by_side(modes: &[&str]) -> (World, Vec<(Value, Vendor)>) {
+    let world = World::start();
+    let start = |mode: &&str| {
+        let vendor = Vendor::start(&[identity_flag(mode)]);
+        let (name, spec) = (mode.to_lowercase(), json!({"identity": {"mode": mode}}));
+        world.apply(&objects::connection_named(&name, vendor.url(), spec));
+        world.subscribe(&name, json!({"connectionRef": {"name": name}}));
+        (world.ready(&name), vendor)
+    };
+    let bought = modes.iter().map(start).collect();
+    (world, bought)
+}
+
+fn name(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
 /// As `kubectl replace` sends it: without finalizers and without the operator's annotations.
-fn replace(world: &World, spec: Value) {
-    let yaml = objects::subscription("mail", spec);
+fn replace(world: &World, name: &str, spec: Value) {
+    let yaml = objects::subscription(name, spec);
     let output = world.kubectl_with(&["replace", "-f", "-"], &yaml);
     assert!(
         output.status.success(),
@@ -25,28 +43,57 @@ fn has_finalizer(object: &Value) -> bool {
 
 #[test]
 fn a_replaced_object_keeps_its_tenant() {
-    for mode in ["ExternalId", "None"] {
-        let builder = World::builder();
-        let world = if mode == "None" {
-            builder.identity_none().start()
-        } else {
-            builder.start()
-        };
-        world.subscribe("mail", json!({}));
-        let before = world.ready("mail");
-        replace(&world, json!({"limits": {"seats": 60}}));
-        let mail = world.until("the finalizer is back", "Subscription", "mail", |mail| {
-            has_finalizer(mail) && mail["status"]["limits"]["seats"] == 60
+    let (world, bought) = side_by_side(&["ExternalId", "IdempotencyKey", "Lookup", "None"]);
+    for (before, _) in &bought {
+        let connection = &before["spec"]["connectionRef"];
+        let spec = json!({"connectionRef": connection, "limits": {"seats": 60}});
+        replace(&world, name(before), spec);
+    }
+    for (before, vendor) in &bought {
+        let name = name(before);
+        let after = world.until("the finalizer is back", "Subscription", name, |after| {
+            has_finalizer(after) && after["status"]["limits"]["seats"] == 60
         });
-        assert_eq!(standing(&mail, "Ready"), "True Active");
-        assert_eq!(mail["status"]["tenantId"], before["status"]["tenantId"]);
-        assert_eq!(
-            operations(&world.vendor.calls()),
-            ["create", "change"],
-            "{mode}"
-        );
-        world.unsubscribe("mail");
-        assert_eq!(world.vendor.count("live"), 0, "{mode}");
+        assert_eq!(standing(&after, "Ready"), "True Active", "{name}");
+        assert_eq!(after["status"]["tenantId"], before["status"]["tenantId"]);
+        let mut calls = vec!["create", "change"];
+        if name == "lookup" {
+            calls.insert(0, "lookup");
+        }
+        assert_eq!(operations(&vendor.calls()), calls, "{name}");
+    }
+    world.kubectl(&["delete", "subscription", "--all", "--timeout=60s"]);
+    for (before, vendor) in &bought {
+        assert_eq!(vendor.count("live"), 0, "{}", name(before));
+    }
+}
+
+/// A backup may restore the object and not its status: the finalizer alone says that there was something.
+#[test]
+fn an_object_whose_status_is_lost_finds_its_tenant_where_a_create_can_be_repeated() {
+    let (world, bought) = side_by_side(&["ExternalId", "IdempotencyKey", "Lookup"]);
+    world.operator.stop();
+    for (before, _) in &bought {
+        let name = name(before);
+        world.patch(name, r#"{"metadata":{"annotations":null}}"#);
+        let patch = ["patch", "subscription", name, "--subresource=status"];
+        let lost = ["--type=merge", "-p", r#"{"status":null}"#];
+        world.kubectl(&[&patch[..], &lost].concat());
+        let left = world.sub(name);
+        let (request, tenant) = (&left["status"]["request"], &left["status"]["tenantId"]);
+        assert!(has_finalizer(&left) && request.is_null() && tenant.is_null());
+    }
+    world.operator.start();
+    for (before, vendor) in &bought {
+        let after = world.ready(name(before));
+        for field in ["tenantId", "externalId"] {
+            assert_eq!(after["status"][field], before["status"][field], "{after:#}");
+        }
+        assert_eq!(vendor.count("tenants"), 1, "{after:#}");
+    }
+    world.kubectl(&["delete", "subscription", "--all", "--timeout=60s"]);
+    for (before, vendor) in &bought {
+        assert_eq!(vendor.count("live"), 0, "{}", name(before));
     }
 }
 
