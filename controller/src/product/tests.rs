@@ -172,7 +172,7 @@ fn who_fills_what_in_is_kept_apart() {
         {"name": "link", "phase": "fulfillment", "required": true},
         {"name": "edition", "readonly": true, "default": "basic", "required": true},
         {"name": "password", "type": "password", "sensitive": true, "minLength": 8},
-        {"name": "site", "unique": true, "maxLength": 5},
+        {"name": "site", "unique": true, "minLength": 2, "maxLength": 5},
     ]}));
     let of = |given: Value| wrong(&p, json!({}), given);
     assert!(of(json!([])).is_empty());
@@ -195,6 +195,12 @@ fn who_fills_what_in_is_kept_apart() {
         of(json!([{"name": "site", "value": "toolong"}])),
         ["site must have at most 5 characters"]
     );
+    // Characters and not bytes.
+    assert_eq!(
+        of(json!([{"name": "site", "value": "é"}])),
+        ["site must have at least 2 characters"]
+    );
+    assert!(of(json!([{"name": "site", "value": "ééééé"}])).is_empty());
     let secret =
         json!([{"name": "password", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]);
     assert!(of(secret).is_empty());
