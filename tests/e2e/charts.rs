@@ -306,7 +306,7 @@ fn the_rendered_flags_are_ones_the_operator_takes() {
         ],
         &[
             "--set",
-            "watchLabelSelector=tier=gold,installationKeySecret=x/y,logEncoding=console,settle=10s,clusterResourceNamespace=shared",
+            "watchLabelSelector=tier=gold,installationKeySecret=x/y,logEncoding=console,settle=10s,clusterResourceNamespace=shared,callback.url=https://callbacks.example",
         ],
     ] {
         let objects = rendered(values);
@@ -326,6 +326,38 @@ fn the_rendered_flags_are_ones_the_operator_takes() {
             String::from_utf8_lossy(&output.stderr)
         );
     }
+}
+
+#[test]
+fn callbacks_are_taken_where_their_url_is_set() {
+    let url = "https://callbacks.example/fulfillment";
+    let objects = rendered(&["--set", &format!("callback.url={url}")]);
+    let deployment = objects.iter().find(|o| o["kind"] == "Deployment").unwrap();
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let args = container["args"].as_array().unwrap();
+    let at = json!({"name": "callback", "containerPort": 9443});
+    assert!(container["ports"].as_array().unwrap().contains(&at));
+    assert!(args.contains(&json!("--callback-addr=:9443")), "{args:?}");
+    let flag = json!(format!("--callback-url={url}"));
+    assert!(args.contains(&flag), "{args:?}");
+    let is_service = |o: &&Value| {
+        o["kind"] == "Service"
+            && o["metadata"]["name"]
+                .as_str()
+                .unwrap()
+                .ends_with("-callback")
+    };
+    let service = objects.iter().find(is_service).unwrap();
+    let port = json!([{"name": "callback", "port": 80, "targetPort": "callback"}]);
+    assert_eq!(service["spec"]["ports"], port);
+    assert_eq!(
+        service["spec"]["selector"],
+        deployment["spec"]["selector"]["matchLabels"]
+    );
+
+    let without = rendered(&[]);
+    assert!(!without.iter().any(|o| is_service(&o)));
+    assert!(!json!(without).to_string().contains("--callback-"));
 }
 
 #[test]
