@@ -304,8 +304,8 @@ impl Default for Timeouts {
 #[serde(rename_all = "camelCase", default)]
 #[schemars(inline)]
 pub struct Polling {
-    /// While a request is undecided, from 1s to 5m; the vendor's Retry-After wins, up to 5m.
-    /// Default 30s.
+    /// While a request is undecided, from 1s to 5m; the vendor's Retry-After wins, up to 5m. Four times
+    /// as long, up to 5m, while the vendor's callbacks arrive. Default 30s.
     #[schemars(schema_with = "super::schema::pending_interval")]
     pub pending: Duration,
     /// To find drift, from 10s to 24h. Default 10m.

@@ -106,8 +106,8 @@ pub struct ParameterDefinition {
     /// Whether a Subscription has to give it. Default false.
     #[serde(default)]
     pub required: bool,
-    /// Whether no two Subscriptions to this product may have the same value. Values from Secrets and
-    /// ConfigMaps are not compared. Default false.
+    /// Whether no two Subscriptions to this product, or TierConfigurations for it, may have the same
+    /// value. Values from Secrets and ConfigMaps are not compared. Default false.
     #[serde(default)]
     pub unique: bool,
     /// Whether a value the vendor gives is kept out of status. Default false.

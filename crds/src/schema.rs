@@ -154,7 +154,7 @@ pub(crate) fn provisioning_timeout(_: &mut SchemaGenerator) -> Schema {
 
 pub(crate) fn pending_interval(_: &mut SchemaGenerator) -> Schema {
     duration(
-        "While a request is undecided; the vendor's Retry-After wins, up to 5m. Default 30s.",
+        "While a request is undecided; the vendor's Retry-After wins, up to 5m. Four times as long, up to 5m, while the vendor's callbacks arrive. Default 30s.",
         Some("30s"),
         "1s",
         "5m",

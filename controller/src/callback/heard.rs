@@ -1,12 +1,17 @@
 //! Whether a vendor's callbacks arrive, by what they are for: that a decision is known before it is
 //! asked after.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 /// How much slower a pending request is asked after while callbacks are proven. What is lost with
 /// one that then fails to come is this much time, once: the poll that finds the decision tells that
 /// they are not to be relied on, and all others are asked after as often as before.
 const SLOWER: u32 = 4;
+/// How seldom a pending request may be asked after: as `polling.pending` itself, whose bound this is.
+const SELDOM: Duration = Duration::from_secs(300);
 
 /// What is known of one vendor's callbacks.
 #[derive(Debug, Default)]
@@ -19,9 +24,9 @@ impl Heard {
     }
 
     /// How often to ask after a pending request that is to be asked after this often.
-    pub fn poll(&self, pending: std::time::Duration) -> std::time::Duration {
+    pub fn poll(&self, pending: Duration) -> Duration {
         if self.0.load(Ordering::Relaxed) {
-            pending * SLOWER
+            (pending * SLOWER).min(SELDOM)
         } else {
             pending
         }
@@ -31,7 +36,6 @@ impl Heard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn the_last_decision_tells_whether_callbacks_arrive() {
@@ -39,6 +43,8 @@ mod tests {
         assert_eq!(heard.poll(often), often);
         heard.decided(true);
         assert_eq!(heard.poll(often), often * SLOWER);
+        let seldom = Duration::from_secs(120);
+        assert_eq!(heard.poll(seldom), SELDOM);
         heard.decided(false);
         assert_eq!(heard.poll(often), often);
     }
