@@ -2,7 +2,7 @@
 //! and guarded over all of them.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use crate::products::policy;
+use crate::admission::policy;
 use e2e::{
     SOON, Vendor, World, http,
     objects::{self, message, secret, standing},

@@ -1,5 +1,6 @@
 //! End to end: what the project promises, on a real control plane with a real vendor.
 
+mod admission;
 mod callback_order;
 mod callbacks;
 mod certificates;
