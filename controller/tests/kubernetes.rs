@@ -110,6 +110,21 @@ async fn kube_rs_2082_nothing_below_us_repeats_a_write() {
     }
 }
 
+/// What was deleted with the definition was deleted before anybody asks about it: an answer from before
+/// that would let it through.
+#[tokio::test]
+async fn whether_the_definition_is_being_deleted_is_never_an_older_answer() {
+    // Without the right to read it nobody knows, and all asks end well.
+    let server = Refusing::start(403).await;
+    let asks = || async { assert!(!server.cluster.crd_is_terminating().await.unwrap()) };
+    asks().await;
+    asks().await;
+    assert_eq!(server.methods(), ["GET", "GET"]);
+    // The second asks while the first reads; the third's answer is the second's.
+    tokio::join!(asks(), asks(), asks());
+    assert_eq!(server.methods(), ["GET", "GET"]);
+}
+
 /// An API server that takes the first watch of ConfigMaps and never says a word to it.
 async fn swallows_a_watch(listener: TcpListener) {
     let list = r#"{"kind":"ConfigMapList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}"#;

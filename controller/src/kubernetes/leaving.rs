@@ -79,16 +79,18 @@ impl Cluster {
     ///
     /// Where it cannot be read.
     pub async fn crd_is_terminating(&self) -> Result<bool, KubeError> {
-        // Held over the read: who waits here goes by what the one before it learns.
+        let asked = Instant::now();
+        // Held over the read: of a thousand that wait here one reads, and the others go by that. An older
+        // answer counts for nobody: what is asked about may have been deleted with the definition since.
         let mut known = self.alive.crd.lock().await;
-        if let Some((at, terminating)) = *known
-            && at.elapsed() < ALIVE
+        if let Some((read, terminating)) = *known
+            && read >= asked
         {
             return Ok(terminating);
         }
-        let asked = Instant::now();
+        let read = Instant::now();
         let terminating = self.is_leaving(Subscription::crd_name()).await?;
-        *known = Some((asked, terminating));
+        *known = Some((read, terminating));
         Ok(terminating)
     }
 
