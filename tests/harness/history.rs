@@ -2,8 +2,11 @@
 //!
 //! It shares no code with the operator and knows nothing of what the operator believes: it replays
 //! what the vendor recorded, call by call, and says in words what must never have happened.
+//!
+//! Of a change it does not judge the limits, as a connection may word them in any way: only that the
+//! tenant is the operator's to change.
 
-use crate::call::Call;
+use crate::{call::Call, orders::Orders};
 use jiff::SignedDuration;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
@@ -35,15 +38,9 @@ pub struct Rules {
     /// Tenants that somebody changed behind the operator's back: the log does not tell how they
     /// fared, so they count as nobody's twin and as never terminated.
     pub altered: BTreeSet<String>,
-    /// The names that Subscriptions ordered ([`crate::orders`]); none where no Subscription stands
-    /// behind the calls.
-    pub ordered: Option<BTreeSet<String>>,
-}
-
-/// The names under which the operator made tenants.
-pub fn made(calls: &[Call]) -> BTreeSet<String> {
-    let made = calls.iter().filter(|call| makes(call));
-    made.filter_map(external_id).collect()
+    /// What Subscriptions ordered ([`crate::orders`]); none where no Subscription stands behind the
+    /// calls.
+    pub ordered: Option<Orders>,
 }
 
 /// Every way in which the log breaks the promise, in words; the calls in their order.
@@ -73,8 +70,8 @@ struct Tenant {
     ours: bool,
     live: bool,
     terminated: bool,
-    /// Its latest request is approved or failed.
-    decided: bool,
+    /// What its latest request came to: `approved` or `failed`.
+    outcome: Option<String>,
     /// When it became the second live one.
     twin_since: Option<jiff::Timestamp>,
 }
@@ -135,16 +132,42 @@ impl Replay<'_> {
         }
     }
 
-    /// A tenant that the operator made is one that a Subscription ordered: that exists, or did.
+    /// A tenant that the operator made is one that a Subscription ordered: that exists, or did. What
+    /// becomes of it is what such a Subscription wanted by then.
     fn is_ordered(&mut self, call: &Call) {
-        let Some(ordered) = self.rules.ordered.as_ref().filter(|_| makes(call)) else {
+        let Some(ordered) = self.rules.ordered.as_ref().filter(|_| is_operators(call)) else {
             return;
         };
-        match external_id(call) {
-            Some(name) if ordered.contains(&name) => {}
-            Some(name) => self.violation(call, &format!("no Subscription ever ordered {name}")),
-            None => self.violation(call, "nobody can tell which Subscription ordered it"),
+        let (kind, name) = (effect(call), external_id(call));
+        let asked = name.as_ref().and_then(|name| ordered.get(name));
+        match (kind, &name, asked) {
+            ("created", Some(name), None) => {
+                self.violation(call, &format!("no Subscription ever ordered {name}"));
+            }
+            ("created", None, _) => {
+                self.violation(call, "nobody can tell which Subscription ordered it");
+            }
+            ("disabled" | "enabled" | "deleted", _, asked) => {
+                let since = asked.and_then(|asked| asked.get(kind));
+                let in_time = since.is_some_and(|since| *since <= call.time());
+                if !in_time && !self.is_excused(call, asked.is_some()) {
+                    self.violation(call, "no Subscription had asked for that");
+                }
+            }
+            _ => {}
         }
+    }
+
+    /// It is done to one of two tenants where two are allowed for a while; or to one that a person gave
+    /// the operator, made under a name that no Subscription has.
+    fn is_excused(&self, call: &Call, has_orderer: bool) -> bool {
+        let Some(id) = call.0["effect"]["tenantId"].as_str() else {
+            return false;
+        };
+        let given = !has_orderer && self.rules.adopted.contains(id);
+        let base = self.tenants.get(id).and_then(|it| it.base.as_ref());
+        let has_twin = base.is_some_and(|base| !self.live_of(base, id).is_empty());
+        given || (has_twin && self.rules.twins != Twins::Never)
     }
 
     /// The operator changes what it made or was given, and nothing that is over.
@@ -180,22 +203,16 @@ impl Replay<'_> {
         }
         let (created, effect) = (effect(call) == "created", effect(call) != "none");
         let base = said["externalId"].as_str().map(|name| self.base(name));
-        let before = self
-            .tenants
-            .get(id)
-            .map(|tenant| (tenant.decided, tenant.terminated));
-        if let Some((_, true)) = before
-            && effect
-            && !self.rules.altered.contains(id)
-        {
+        let over = self.tenants.get(id).is_some_and(|it| it.terminated);
+        if over && effect && !self.rules.altered.contains(id) {
             self.violation(call, &format!("{id} changes after it was terminated"));
         }
-        let decided = matches!(request.as_str(), "approved" | "failed");
-        if let Some((true, _)) = before
-            && !decided
-            && !effect
-        {
-            let what = format!("the request of {id} was decided and is {request} again");
+        let outcome = Some(&request).filter(|word| matches!(word.as_str(), "approved" | "failed"));
+        let before = self.tenants.get(id).and_then(|it| it.outcome.clone());
+        // A change to what is so already is a request, approved at once.
+        let anew = effect || (call.operation() == "change" && request == "approved");
+        if let Some(before) = before.filter(|before| *before != request && !anew) {
+            let what = format!("the request of {id} was {before} and is {request} now");
             self.violation(call, &what);
         }
         let tenant = self.tenants.entry(id.to_owned()).or_insert(Tenant {
@@ -203,13 +220,13 @@ impl Replay<'_> {
             ours: false,
             live: false,
             terminated: false,
-            decided: false,
+            outcome: None,
             twin_since: None,
         });
         tenant.ours |= created && is_operators(call);
         tenant.live = matches!(status.as_str(), "pending" | "active" | "suspended");
         tenant.terminated = status == "terminated";
-        tenant.decided = decided;
+        tenant.outcome = outcome.cloned();
     }
 
     /// A create made a tenant: is it the only one?
@@ -309,11 +326,6 @@ fn external_id(call: &Call) -> Option<String> {
     let (said, body) = (&call.0["effect"]["externalId"], call.body());
     let names = [said, &body["externalId"], &body["external_id"]];
     names.into_iter().find_map(Value::as_str).map(str::to_owned)
-}
-
-/// It is a create of the operator's, and had its effect.
-fn makes(call: &Call) -> bool {
-    effect(call) == "created" && is_operators(call)
 }
 
 fn is_operators(call: &Call) -> bool {

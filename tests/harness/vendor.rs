@@ -369,10 +369,18 @@ impl Vendor {
     }
 
     fn judge(&self, calls: &[Call]) -> Vec<String> {
-        let mut rules = self.rules.lock().unwrap().clone();
-        let made = history::made(calls);
-        rules.ordered = (!self.alone).then(|| orders::ordered(&made, |_| true));
-        history::check(calls, &rules)
+        let rules = self.rules.lock().unwrap().clone();
+        if self.alone {
+            return history::check(calls, &rules);
+        }
+        orders::judged(
+            |_| true,
+            |orders| {
+                let ordered = Some(orders);
+                let rules = rules.clone();
+                history::check(calls, &Rules { ordered, ..rules })
+            },
+        )
     }
 
     fn altered(&self, id: &str) {

@@ -1,5 +1,7 @@
 //! What the facts of one object say of its product's rules and of who else wants what it has.
 
+use fulfillment_crds::Time;
+use k8s_openapi::jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::*;
@@ -151,5 +153,31 @@ async fn a_definition_that_nobody_can_keep_leaves_no_create_unsettled() {
             trouble.unwrap_or_default().contains("limits.seats"),
             "{mode}"
         );
+    }
+}
+
+/// What the vendor promises is not trusted to the end: it may count from another moment than we do.
+#[tokio::test]
+async fn a_key_counts_for_half_of_what_its_vendor_promises() {
+    let world = team("IdempotencyKey", &json!({"name": "mail-pro"}));
+    let unknown = request("Purchase", "Unknown", 1);
+    let status = json!({"observedGeneration": 1, "externalId": "k", "request": unknown});
+    let mail = subscription("mail", 2026, &order(7, "contoso"), &status);
+    let mut facts = facts(&world, &mail).await;
+    facts.rules.retention = Duration::from_hours(24);
+    assert!(!remembered(&facts), "nobody knows when it was sent");
+    let half = 12 * 60 * 60;
+    // A clock may be five minutes ahead of the one that looks.
+    for (age, expected) in [
+        (0, true),
+        (half - 1, true),
+        (half, false),
+        (2 * half, false),
+        (-300, true),
+        (-301, false),
+    ] {
+        let began = facts.clock.now - SignedDuration::from_secs(age);
+        facts.ledger.request.as_mut().unwrap().started_at = Some(Time(began));
+        assert_eq!(remembered(&facts), expected, "{age}");
     }
 }

@@ -82,6 +82,19 @@ fn within(seconds: i64) -> Rules {
     }
 }
 
+/// Names that were ordered, each with what was asked of it and since which second.
+fn ordered<'a>(names: impl IntoIterator<Item = (&'a str, &'a [(&'static str, i8)])>) -> Rules {
+    let time = |second| format!("2026-01-01T00:00:{second:02}Z").parse().unwrap();
+    let names = names.into_iter().map(|(name, asked)| {
+        let asked = asked.iter().map(|(effect, since)| (*effect, time(since)));
+        (name.to_owned(), asked.collect())
+    });
+    Rules {
+        ordered: Some(names.collect()),
+        ..Rules::default()
+    }
+}
+
 #[test]
 fn a_life_and_a_second_one_under_the_same_name() {
     let mut life = log();
@@ -179,20 +192,91 @@ fn a_tenant_that_no_subscription_ordered() {
     log.create("t-1", "k").create("t-2", "other");
     // Whoever else buys there is not asked.
     log.create("t-3", "third").by_another();
-    let names = ["k", "other"].map(str::to_owned);
-    assert_eq!(made(&log.0), BTreeSet::from(names.clone()));
-    let ordered = |names: &[String]| Rules {
-        ordered: Some(names.iter().cloned().collect()),
-        ..Rules::default()
-    };
-    assert_eq!(log.check(&ordered(&names)), "");
-    let said = log.check(&ordered(&names[..1]));
+    let ordered = |names: &[&str]| ordered(names.iter().map(|name| (*name, &[][..])));
+    assert_eq!(log.check(&ordered(&["k", "other"])), "");
+    let said = log.check(&ordered(&["k"]));
     assert_eq!(said, "call 2 (create): no Subscription ever ordered other");
     let mut nameless = Log::default();
     let effect = json!({"kind": "created", "tenantId": "t-1"});
     nameless.call("create", "/tenant", 201, effect);
     let said = "call 1 (create): nobody can tell which Subscription ordered it";
     assert_eq!(nameless.check(&ordered(&[])), said);
+}
+
+#[test]
+fn an_end_that_no_subscription_wanted() {
+    let mut log = log();
+    log.create("t-1", "k").delete("t-1", "k");
+    let said = "call 2 (delete): no Subscription had asked for that";
+    // Never, by another, as something else, or too late.
+    let asked: [&[_]; 3] = [&[], &[("disabled", 1)], &[("deleted", 3)]];
+    for asked in asked {
+        let others: &[_] = &[("deleted", 1)];
+        let rules = ordered([("k", asked), ("other", others)]);
+        assert_eq!(log.check(&rules), said, "{asked:?}");
+    }
+    assert_eq!(log.check(&ordered([])).lines().last(), Some(said));
+    assert_eq!(log.check(&ordered([("k", &[("deleted", 2)][..])])), "");
+    // Whoever else deletes there is not asked.
+    log.by_another();
+    assert_eq!(log.check(&ordered([("k", &[][..])])), "");
+}
+
+#[test]
+fn a_switch_that_no_subscription_wanted() {
+    for (operation, effected, status) in [
+        ("disable", "disabled", "suspended"),
+        ("enable", "enabled", "active"),
+    ] {
+        let mut log = log();
+        let effect = effect(effected, "t-1", "k", status, "approved");
+        log.create("t-1", "k");
+        log.call(operation, "/tenant/t-1", 204, effect);
+        let said = format!("call 2 ({operation}): no Subscription had asked for that");
+        for asked in [("deleted", 1), (effected, 3)] {
+            assert_eq!(
+                log.check(&ordered([("k", &[asked][..])])),
+                said,
+                "{asked:?}"
+            );
+        }
+        assert_eq!(log.check(&ordered([("k", &[(effected, 2)][..])])), "");
+    }
+}
+
+/// The protocol deletes the second of two; the last one is not for it to delete.
+#[test]
+fn an_end_that_only_a_twin_may_come_to() {
+    let mut twins = log();
+    twins.create("t-1", "k").create("t-2", "k");
+    twins.delete("t-2", "k");
+    let late = |rules: Rules| Rules {
+        twins: Twins::Within(SignedDuration::from_mins(1)),
+        ..rules
+    };
+    let nothing = || ordered([("k", &[][..])]);
+    assert_eq!(twins.check(&late(nothing())), "");
+    let said = twins.check(&nothing());
+    assert!(said.ends_with("call 3 (delete): no Subscription had asked for that"));
+    twins.delete("t-1", "k");
+    let said = twins.check(&late(nothing()));
+    assert_eq!(said, "call 4 (delete): no Subscription had asked for that");
+}
+
+/// What a person gave the operator may have any name. Where a Subscription has it, that one is asked.
+#[test]
+fn an_end_of_what_was_given() {
+    let mut log = log();
+    log.create("t-1", "theirs")
+        .by_another()
+        .delete("t-1", "theirs");
+    let given = |rules: Rules| Rules {
+        adopted: BTreeSet::from(["t-1".to_owned()]),
+        ..rules
+    };
+    assert_eq!(log.check(&given(ordered([]))), "");
+    let said = log.check(&given(ordered([("theirs", &[][..])])));
+    assert_eq!(said, "call 2 (delete): no Subscription had asked for that");
 }
 
 #[test]
@@ -254,11 +338,41 @@ fn a_revival() {
 fn a_result_that_regresses() {
     let mut log = log();
     log.create("t-1", "k").get("t-1", "k", "active", "pending");
-    log.says("call 2 (get): the request of t-1 was decided and is pending again");
+    log.says("call 2 (get): the request of t-1 was approved and is pending now");
     // With a new request it may.
     let mut log = Log::default();
     let pending = effect("changed", "t-1", "k", "active", "pending");
     log.create("t-1", "k")
         .call("change", "/tenant/t-1", 202, pending);
     log.get("t-1", "k", "active", "pending").is_good();
+}
+
+#[test]
+fn a_result_that_turns_into_its_opposite() {
+    for (before, after) in [("approved", "failed"), ("failed", "approved")] {
+        let mut log = log();
+        let created = effect("created", "t-1", "k", "active", before);
+        log.call("create", "/tenant", 201, created);
+        log.get("t-1", "k", "active", before);
+        log.get("t-1", "k", "active", after);
+        let said = format!("the request of t-1 was {before} and is {after} now");
+        log.says(&format!("call 3 (get): {said}"));
+        // A create that is repeated tells of the same request, and so does a switch that does nothing.
+        let seen = log.0.pop().unwrap().0["effect"].take();
+        for operation in ["create", "disable"] {
+            log.call(operation, "/tenant/t-1", 200, seen.clone());
+            log.says(&format!("call 3 ({operation}): {said}"));
+            log.0.pop();
+        }
+        // A request of its own may come to another result.
+        let changed = effect("changed", "t-1", "k", "active", after);
+        log.call("change", "/tenant/t-1", 200, changed).is_good();
+    }
+    // What is so already is approved, and needs no effect for it.
+    let mut log = Log::default();
+    let failed = effect("changed", "t-1", "k", "active", "failed");
+    let so = effect("none", "t-1", "k", "active", "approved");
+    log.create("t-1", "k");
+    log.call("change", "/tenant/t-1", 202, failed);
+    log.call("change", "/tenant/t-1", 200, so).is_good();
 }

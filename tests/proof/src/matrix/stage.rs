@@ -9,7 +9,8 @@ use super::{
 };
 use e2e::{
     history::{self, Rules, Twins},
-    objects, orders,
+    objects,
+    orders::{self, Orderer},
     vendor::{Call, TOKEN, id_in, seats_of},
 };
 use reference_vendor::Running;
@@ -303,16 +304,16 @@ impl<'l> Stage<'l> {
         let calls = self.calls()?;
         let here = self.lane.namespace();
         // Those of the cell have its connection.
-        let ordered = orders::ordered(&history::made(&calls), |who| {
-            who.namespace == here && who.connection == self.name
+        let ours = |who: &Orderer| who.namespace == here && who.connection == self.name;
+        let violations = orders::judged(ours, |orders| {
+            let rules = Rules {
+                twins: self.promise.twins,
+                adopted: self.adopted.borrow().clone(),
+                ordered: Some(orders),
+                ..Rules::default()
+            };
+            history::check(&calls, &rules)
         });
-        let rules = Rules {
-            twins: self.promise.twins,
-            adopted: self.adopted.borrow().clone(),
-            ordered: Some(ordered),
-            ..Rules::default()
-        };
-        let violations = history::check(&calls, &rules);
         if violations.is_empty() {
             Ok(())
         } else {
