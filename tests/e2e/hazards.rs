@@ -603,13 +603,15 @@ fn an_older_role_without_the_right_to_put_is_enough() {
             .unwrap()
             .retain(|verb| verb != "update");
     }
-    world.kubectl_with(&["replace", "-f", "-"], &role.to_string());
+    let replaced = world.kubectl_with(&["replace", "-f", "-"], &role.to_string());
+    assert!(replaced.status.success(), "{replaced:?}");
     let account = format!(
         "--as=system:serviceaccount:{}:fulfillment-operator",
         world.namespace()
     );
     world.eventually("the right is gone", SOON, || {
-        let args = ["auth", "can-i", "update", "subscriptions", &account];
+        let status = "--subresource=status";
+        let args = ["auth", "can-i", "update", "subscriptions", status, &account];
         let can = world.kubectl_with(&args, "");
         let said = String::from_utf8_lossy(&can.stdout).into_owned();
         if said.trim() == "no" {

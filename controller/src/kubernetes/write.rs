@@ -162,7 +162,7 @@ impl Cluster {
             return Ok(());
         }
         let patch = json!({
-            "metadata": {"uid": found.metadata.uid, "resourceVersion": found.metadata.resource_version},
+            "metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version},
             "status": {"observedGeneration": generation, "conditions": after},
         });
         self.recorded(api.patch_status(name, &params(), &Patch::Merge(patch)))

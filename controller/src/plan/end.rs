@@ -85,7 +85,8 @@ fn retire(f: &Facts) -> Option<Step> {
     }
     let rest = Some(Step::Rest(Rest::Terminating));
     let suspend = request.filter(|r| r.type_ == RequestType::Suspend);
-    if suspend.is_some_and(awaiting_vendor) || (grace && f.clock.read_due) {
+    let look = grace && f.clock.read_due && f.pass.read.is_none();
+    if suspend.is_some_and(awaiting_vendor) || look {
         return if f.pass.read.is_some() || f.pass.mutated || !f.clock.read_due {
             rest
         } else if f.clock.backing_off {

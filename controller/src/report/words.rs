@@ -262,8 +262,10 @@ fn ending(f: &Facts) -> String {
         .into();
     }
     if let (Some(until), Some(tenant)) = (f.clock.grace_until, tenant) {
+        let suspended = f.ledger.state == Some(SubscriptionState::Suspended);
+        let suspended = if suspended { "suspended and is " } else { "" };
         return format!(
-            "tenant {tenant} is suspended and is deleted after {until} (deletionGracePeriod); to take it back, let it go and apply it again"
+            "tenant {tenant} is {suspended}deleted after {until} (deletionGracePeriod); to take it back, let it go and apply it again"
         );
     }
     match tenant {

@@ -603,3 +603,20 @@ fn an_inquiry_about_a_limit_is_answered_by_a_newer_spec_and_once() {
     w.desired.limits = limits(50);
     assert_eq!(plan(&w.facts()), rest);
 }
+
+#[test]
+fn what_could_not_be_suspended_for_its_grace_period_is_after_the_next_look() {
+    let mut w = World::new(IdentityMode::ExternalId);
+    (w.finalized, w.deleting) = (true, true);
+    w.status.request = Some(request(RequestType::Purchase, RequestStatus::Approved, ""));
+    w.status.tenant_id = Some("t1".into());
+    w.status.state = Some(SubscriptionState::Active);
+    w.clock.grace_until = Some(Timestamp::default());
+    w.clock.read_due = true;
+    let mut f = w.facts();
+    assert_eq!(plan(&f), Step::Read);
+    f.pass.read = Some(Read::Found);
+    assert_eq!(plan(&f), Step::Suspend);
+    f.ledger.state = Some(SubscriptionState::Suspended);
+    assert_eq!(plan(&f), Step::Rest(Rest::Terminating));
+}
