@@ -351,6 +351,20 @@ async fn an_answer_about_another_tenant_is_garbage() {
 }
 
 #[tokio::test]
+async fn a_page_for_people_is_called_one() {
+    let html = "content-type: text/html\r\n";
+    let server = Server::says("200 OK", html, "<html>hello").await;
+    let client = client(&server.url);
+    for answer in [
+        client.get("t-1", &order()).await,
+        client.lookup("k1-x", &order()).await,
+    ] {
+        let message = answer.unwrap_err().message;
+        assert!(message.ends_with("with an HTML page"), "{message}");
+    }
+}
+
+#[tokio::test]
 async fn a_body_without_end_is_cut_off() {
     let server = Server::start(Does::Flood(
         "HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\n\r\n".into(),

@@ -6,7 +6,7 @@ use crate::callbacks;
 use e2e::{
     Builder, SOON, World, examples,
     objects::{self, is_observed, message, standing},
-    vendor::{id_in, seats_of},
+    vendor::{Call, id_in, seats_of},
 };
 use serde_json::{Value, json};
 
@@ -252,45 +252,6 @@ fn life(dialect: &'static str) {
     assert_eq!(at.creates(), 1, "{dialect}");
 }
 
-/// What is lost on the way is found out or sent again, and never makes a second tenant.
-fn faults(dialect: &'static str) {
-    let at = Speaking::start(dialect);
-    if at.tiers != json!({}) {
-        at.world.until(
-            "the tier is there",
-            "TierConfiguration",
-            "elbe-reseller",
-            |tier| standing(tier, "Ready").starts_with("True"),
-        );
-    }
-    let once = |method: &str, fault: Value| {
-        let rule = json!({"method": method, "path": "*/tenant*", "times": 1, "fault": fault});
-        at.world.vendor.fault(rule);
-    };
-    once("POST", json!({"closeAfter": true}));
-    at.subscribe(json!({"limits": {"seats": 10}}));
-    at.answer_if_asked();
-    at.ready("Active", 10);
-
-    for fault in [
-        json!({"status": 503}),
-        json!({"closeAfter": true}),
-        json!({"closeBefore": true}),
-        json!({"status": 429}),
-    ] {
-        let seats = 20 + at.world.vendor.sequence();
-        once("PUT", fault);
-        at.subscribe(json!({"limits": {"seats": seats}}));
-        at.ready("Active", seats);
-    }
-    once("PUT", json!({"closeAfter": true}));
-    at.subscribe(json!({"state": "Suspended"}));
-    at.world.stands("mail", "Ready", "True Suspended");
-    once("DELETE", json!({"closeAfter": true}));
-    at.end();
-    assert_eq!(at.creates(), 1, "{dialect}");
-}
-
 /// Killed while its create is on its way, the operator finds it again, or asks.
 fn killed(dialect: &'static str) {
     let at = Speaking::start(dialect);
@@ -335,11 +296,6 @@ macro_rules! in_every_dialect {
             }
 
             #[test]
-            fn faults() {
-                super::faults($dialect);
-            }
-
-            #[test]
             fn killed_while_it_creates() {
                 super::killed($dialect);
             }
@@ -353,6 +309,57 @@ in_every_dialect! {
     reseller_tree "reseller-tree",
     operation "operation",
     bare "bare",
+}
+
+macro_rules! faults_in {
+    ($($name:ident $dialect:literal,)*) => {
+        /// The canonical dialect has its own in `faults.rs`.
+        mod faults {
+            use crate::faults::Fleet;
+
+            $(#[test]
+            fn $name() {
+                Fleet::speaking($dialect).lives();
+            })*
+        }
+    };
+}
+
+faults_in! {
+    scenario "scenario",
+    reseller_tree "reseller-tree",
+    operation "operation",
+    bare "bare",
+}
+
+/// Changed by another between the read of its version and the change that names it, a tenant is read
+/// again.
+#[test]
+fn a_version_that_another_changed_is_read_again() {
+    let at = Speaking::start("reseller-tree");
+    at.subscribe(json!({"limits": {"seats": 10}}));
+    let (_, tenant) = at.ready("Active", 10);
+    let before = at.world.vendor.sequence();
+    let slow = json!({"method": "PUT", "fault": {"delay": "1500ms"}});
+    at.world.vendor.fault(slow);
+    at.subscribe(json!({"limits": {"seats": 20}}));
+    at.world.eventually("the change is on its way", SOON, || {
+        let faults = at.world.vendor.faults();
+        if faults[0]["hits"] == 1 {
+            Ok(())
+        } else {
+            Err(format!("{faults:?}"))
+        }
+    });
+    let limits = json!({"limits": {"seats": 15}});
+    at.world.vendor.patch_tenant(&id_in(&tenant), limits);
+    at.ready("Active", 20);
+    let mut changes = at.world.vendor.calls_since(before);
+    changes.retain(|call| call.operation() == "change");
+    let answers: Vec<_> = changes.iter().map(Call::status).collect();
+    assert_eq!(answers, [Some(409), Some(200)]);
+    at.end();
+    assert_eq!(at.creates(), 1);
 }
 
 #[test]

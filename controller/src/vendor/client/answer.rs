@@ -9,6 +9,7 @@ use crate::vendor::{
     transfer::{Raw, content_type, garbage, retry_after},
     wire,
 };
+use std::fmt::Display;
 
 impl VendorClient {
     /// What an answer means, for every operation but the conflict of a create.
@@ -98,18 +99,7 @@ impl VendorClient {
         } else {
             self.tenant(ask, raw, secrets)
         };
-        let mut tenant = read.map_err(|why| {
-            let kind = content_type(raw);
-            let why = if kind.contains("html") {
-                "an HTML page".to_owned()
-            } else {
-                why
-            };
-            garbage(
-                raw.status,
-                format!("the vendor answered {} with {why}", raw.status),
-            )
-        })?;
+        let mut tenant = read.map_err(|why| unreadable(raw, raw.status, why))?;
         match ask.id {
             "" if tenant.id.is_empty() => return Ok(None),
             "" => {}
@@ -140,4 +130,17 @@ impl VendorClient {
             None => wire::tenant(&raw.body, secrets),
         }
     }
+}
+
+/// A success whose body is not what it has to be, and why.
+pub(super) fn unreadable(raw: &Raw, answered: impl Display, why: String) -> VendorError {
+    let why = if content_type(raw).contains("html") {
+        "an HTML page".to_owned()
+    } else {
+        why
+    };
+    garbage(
+        raw.status,
+        format!("the vendor answered {answered} with {why}"),
+    )
 }

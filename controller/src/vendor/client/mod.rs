@@ -138,12 +138,7 @@ impl VendorClient {
             }
             None => wire::tenants(&raw.body, external_id, &secrets),
         };
-        let found = found.map_err(|why| {
-            garbage(
-                raw.status,
-                format!("the vendor answered the lookup with {why}"),
-            )
-        })?;
+        let found = found.map_err(|why| answer::unreadable(&raw, "the lookup", why))?;
         Ok(Answer {
             said: Said::Found(found),
             retry_after: retry_after(&raw.headers),
