@@ -11,7 +11,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{fs, path::PathBuf};
 
 const IN_USE: &str = "fulfillment-operator.io/in-use";
@@ -105,14 +105,7 @@ fn connection(asking: &Asking<'_>, name: &str, certificate: Option<&str>) -> Str
     let ca = asking.world.control_plane().ca_pem();
     let reference = certificate.map(|name| json!({"name": name}));
     let tls = json!({"tls": {"caBundle": ca, "clientCertificateRef": reference}});
-    let mut object: Value =
-        serde_json::from_str(&objects::connection(asking.vendor.url(), tls)).unwrap();
-    object["metadata"]["name"] = json!(name);
-    if certificate.is_none() {
-        let tls = object["spec"]["tls"].as_object_mut().unwrap();
-        tls.remove("clientCertificateRef");
-    }
-    object.to_string()
+    objects::connection_named(name, asking.vendor.url(), tls)
 }
 
 fn subscription(name: &str, connection: &str) -> String {

@@ -52,10 +52,8 @@ fn whatever_is_missing_is_named_and_found_when_it_comes() {
     }
     assert_eq!(operations(&world.vendor.calls()), [""; 0]);
 
-    let late_connection = objects::connection(world.vendor.url(), json!({})).replace(
-        r#""name":"acme"},"spec""#,
-        r#""name":"late-connection"},"spec""#,
-    );
+    let late_connection =
+        objects::connection_named("late-connection", world.vendor.url(), json!({}));
     world.apply(&objects::all(&[
         secret("half", &[("there", "x"), ("late-key", "y")]),
         config_map("half", &[("there", "x"), ("late-map-key", "y")]),

@@ -20,7 +20,7 @@ use e2e::{
     objects::{self, condition, message, standing},
     vendor::operations,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Duration;
 
 /// The id of the first tenant of every vendor.
@@ -321,10 +321,7 @@ fn a_bad_vendor_does_not_slow_a_good_one() {
         .start();
     let bad = Vendor::start::<&str>(&[]);
     bad.fault(json!({"method": "*", "times": "unlimited", "fault": {"delay": "20s"}}));
-    let mut connection: Value =
-        serde_json::from_str(&objects::connection(bad.url(), json!({}))).unwrap();
-    connection["metadata"]["name"] = json!("bad");
-    let mut all = vec![connection.to_string()];
+    let mut all = vec![objects::connection_named("bad", bad.url(), json!({}))];
     for number in 0..80 {
         let spec = json!({"connectionRef": {"name": "bad"}});
         all.push(objects::subscription(&format!("bad-{number}"), spec));

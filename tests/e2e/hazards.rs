@@ -46,14 +46,9 @@ fn an_object_that_cannot_be_decoded_says_so_and_stops_no_other() {
     world.subscribe("had-a-tenant", json!({}));
     world.ready("had-a-tenant");
     let odd_connection = |request: Value| {
-        let mut connection: Value = serde_json::from_str(&objects::connection(
-            world.vendor.url(),
-            json!({"timeouts": {"request": request}}),
-        ))
-        .unwrap();
-        connection["metadata"]["name"] = json!("odd");
-        connection["spec"]["auth"]["bearer"]["secretRef"]["name"] = json!("odd");
-        connection.to_string()
+        let auth = json!({"bearer": {"secretRef": {"name": "odd"}}});
+        let spec = json!({"timeouts": {"request": request}, "auth": auth});
+        objects::connection_named("odd", world.vendor.url(), spec)
     };
     world.apply(&objects::secret("odd", &[("token", TOKEN)]));
     world.apply(&odd_connection(json!("10s")));

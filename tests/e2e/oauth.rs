@@ -1,5 +1,4 @@
 //! Connections that get their token by OAuth2 client credentials.
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use crate::security::{assert_nowhere, echoes, leaks, shown};
 use e2e::{
@@ -26,9 +25,7 @@ fn connection(name: &str, vendor: &Vendor, more: Value, spec: Value) -> String {
     objects::merge(&mut oauth2, more);
     let mut all = json!({"auth": {"bearer": null, "oauth2": oauth2}});
     objects::merge(&mut all, spec);
-    let mut object: Value = serde_json::from_str(&objects::connection(vendor.url(), all)).unwrap();
-    object["metadata"]["name"] = json!(name);
-    object.to_string()
+    objects::connection_named(name, vendor.url(), all)
 }
 
 /// A world whose connection `acme` uses tokens of its vendor.

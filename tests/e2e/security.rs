@@ -228,11 +228,7 @@ fn secrets_that_a_vendor_echoes_appear_nowhere() {
         vendor.adopted("t-1");
     }
     let connection = |name: &str, vendor: &Vendor, auth: Value| {
-        let auth = json!({"auth": auth});
-        let mut object: Value =
-            serde_json::from_str(&objects::connection(vendor.url(), auth)).unwrap();
-        object["metadata"]["name"] = json!(name);
-        object.to_string()
+        objects::connection_named(name, vendor.url(), json!({"auth": auth}))
     };
     let by_basic = json!({"bearer": null, "basic": {"secretRef": {"name": "basic"}}});
     let by_key = json!({"bearer": null, "apiKey": {
@@ -649,10 +645,8 @@ impl Drop for Plain {
 /// A connection to that URL and a subscription over it, both of that name.
 fn apply_at(world: &World, name: &str, url: &str, tls: &Value) {
     let spec = json!({"timeouts": {"connect": "300ms", "request": "1s"}, "tls": tls});
-    let mut connection: Value = serde_json::from_str(&objects::connection(url, spec)).unwrap();
-    connection["metadata"]["name"] = json!(name);
     world.apply(&objects::all(&[
-        connection.to_string(),
+        objects::connection_named(name, url, spec),
         objects::subscription(name, json!({"connectionRef": {"name": name}})),
     ]));
 }
@@ -1050,11 +1044,8 @@ fn a_name_never_leads_out_of_its_namespace() {
             parameters,
         ));
         let auth = json!({"auth": {"bearer": {"secretRef": {"name": name, "key": "token"}}}});
-        let mut connection: Value =
-            serde_json::from_str(&objects::connection(world.vendor.url(), auth)).unwrap();
         let own = format!("connection-{number}");
-        connection["metadata"]["name"] = json!(own);
-        all.push(connection.to_string());
+        all.push(objects::connection_named(&own, world.vendor.url(), auth));
         all.push(objects::subscription(
             &own,
             json!({"connectionRef": {"name": own}}),

@@ -355,11 +355,7 @@ impl Ship {
         if self.kind.is_slow() {
             objects::merge(&mut spec, json!({"timeouts": {"request": "1s"}}));
         }
-        let name = json!({"metadata": {"name": self.kind.name}});
-        let text = objects::connection(self.vendor.url(), spec);
-        let mut object: Value = serde_json::from_str(&text).unwrap();
-        objects::merge(&mut object, name);
-        object.to_string()
+        objects::connection_named(self.kind.name, self.vendor.url(), spec)
     }
 
     fn subscription(&self, spec: &Value) -> String {
