@@ -29,6 +29,8 @@ use crate::{
 
 /// More steps than a pass has, but where a vendor shows many dead tenants of a name.
 const STEPS: usize = 32;
+/// How long the echo of an intent is waited for.
+const ECHO: Duration = Duration::from_secs(2);
 /// A wait for the budget after which the facts are gathered anew.
 const STALE: Duration = Duration::from_millis(50);
 
@@ -220,6 +222,9 @@ async fn write(ctx: &Context, seen: &Seen, rest: Rest) -> Result<(), KubeError> 
     };
     if report.status != before {
         let (guard, weight) = guard(seen);
+        if weight == Weight::Create {
+            catch_up(ctx, seen).await;
+        }
         store(ctx, &seen.object, &report.status, &guard, weight).await?;
         first_ready(ctx, seen, &before, &report.status);
     }
@@ -236,6 +241,21 @@ async fn write(ctx: &Context, seen: &Seen, rest: Rest) -> Result<(), KubeError> 
         ctx.events.publish(&*seen.object, note);
     }
     Ok(())
+}
+
+/// Waits for the watch where a create's answer was faster: until it has shown the intent, the API server's
+/// own cache is behind too, and a compare-and-swap there is done on the old object, and then once more
+/// on what etcd says. What nobody could ask the vendor again does not wait.
+async fn catch_up(ctx: &Context, seen: &Seen) {
+    if seen.facts.rules.mode == IdentityMode::None {
+        return;
+    }
+    let uid = uid(&seen.object);
+    let mut stopping = ctx.stopping.clone();
+    tokio::select! {
+        () = ctx.pace.echoed(&uid, ECHO) => {}
+        _ = stopping.wait_for(|stop| *stop) => {}
+    }
 }
 
 /// What must still hold for this status, and how much it matters that it is stored.

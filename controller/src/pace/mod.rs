@@ -14,7 +14,10 @@ use std::{
 
 use fulfillment_crds::{Subscription, finalizers};
 use k8s_openapi::jiff::Timestamp;
-use tokio::time::Instant;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
+};
 
 use crate::facts::Intent;
 pub use clock::{instant, now, random, until};
@@ -30,7 +33,7 @@ const CONFLICT_FIRST: Duration = Duration::from_millis(20);
 const CONFLICT_MOST: Duration = Duration::from_secs(5);
 
 /// The memory of one object's pace.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Memory {
     /// What a back-off rests on; when it changes, the back-off is over.
     fingerprint: String,
@@ -50,6 +53,10 @@ pub struct Memory {
     unverified_since: Option<Timestamp>,
     /// The object as this process wrote it last: newer than the cache until the watch catches up.
     written: Option<Arc<Subscription>>,
+    /// The version that the watch has shown last.
+    shown: u128,
+    /// Dropped when that is no older than what was written: a pass waits for it.
+    echo: Option<oneshot::Sender<()>>,
     /// What it wrote holds changes of others that no pass has seen.
     news: bool,
     /// This process has placed the finalizer, and no intent since: nothing was sent yet.
@@ -150,11 +157,15 @@ impl Pace {
         let Some(memory) = all.get_mut(uid) else {
             return false;
         };
+        memory.shown = version(object);
         let Some(written) = &mut memory.written else {
             return false;
         };
         if version(written) == version(object) {
             written.clone_from(object);
+        }
+        if version(written) <= memory.shown {
+            memory.echo = None;
         }
         !memory.news && version(written) >= version(object)
     }
@@ -166,6 +177,25 @@ impl Pace {
         let memory = all.entry(uid.to_owned()).or_default();
         memory.written = Some(object);
         memory.news = news;
+    }
+
+    /// Waits until the watch has shown what this process wrote of an object, but no longer than `most`.
+    pub async fn echoed(&self, uid: &str, most: Duration) {
+        let echo = {
+            let mut all = self.lock();
+            let Some(memory) = all.get_mut(uid) else {
+                return;
+            };
+            let written = memory.written.as_ref();
+            if written.is_none_or(|written| version(written) <= memory.shown) {
+                return;
+            }
+            let (sender, echo) = oneshot::channel();
+            memory.echo = Some(sender);
+            echo
+        };
+        // Nothing is lost where it does not come.
+        let _ = timeout(most, echo).await;
     }
 
     /// Says what is due, and begins to remember an object on first sight. After a restart, reads

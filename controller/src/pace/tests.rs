@@ -307,17 +307,18 @@ fn conflicts_without_end_are_repeated_slowly_until_a_pass_ends() {
     assert!(pace.stumbled("u", true) <= CONFLICT_FIRST * 2);
 }
 
+fn version(version: &str) -> Arc<Subscription> {
+    let object = serde_json::json!({
+        "apiVersion": "fulfillment-operator.io/v1alpha1", "kind": "Subscription",
+        "metadata": {"name": "mail", "uid": "u", "resourceVersion": version},
+        "spec": {"connectionRef": {"name": "acme"}, "product": "mail-pro"},
+    });
+    Arc::new(serde_json::from_value(object).expect("a Subscription"))
+}
+
 /// The cache has it then, and thousands of objects are not kept twice.
 #[test]
 fn an_echo_takes_the_place_of_what_was_written() {
-    let version = |version: &str| {
-        let object = serde_json::json!({
-            "apiVersion": "fulfillment-operator.io/v1alpha1", "kind": "Subscription",
-            "metadata": {"name": "mail", "uid": "u", "resourceVersion": version},
-            "spec": {"connectionRef": {"name": "acme"}, "product": "mail-pro"},
-        });
-        Arc::<Subscription>::new(serde_json::from_value(object).expect("a Subscription"))
-    };
     let pace = Pace::default();
     let (written, echo) = (version("7"), version("7"));
     pace.wrote("u", Arc::clone(&written), false);
@@ -327,6 +328,61 @@ fn an_echo_takes_the_place_of_what_was_written() {
     assert_eq!(Arc::strong_count(&written), 1);
     assert!(Arc::ptr_eq(&pace.newest(&version("6")), &echo));
     assert!(!pace.is_echo(&version("8")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_echo_is_waited_for_unless_it_was_faster_than_the_answer_or_does_not_come() {
+    const MOST: Duration = Duration::from_secs(2);
+    let pace = Arc::new(Pace::default());
+    let waits = async || {
+        let began = Instant::now();
+        pace.echoed("u", MOST).await;
+        began.elapsed()
+    };
+    assert_eq!(waits().await, Duration::ZERO, "nothing was written");
+
+    // Nothing older counts, anything newer does.
+    for shown in ["7", "8"] {
+        pace.wrote("u", version("7"), false);
+        pace.is_echo(&version("6"));
+        let later = Arc::clone(&pace);
+        let watch = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            later.is_echo(&version(shown));
+        });
+        assert_eq!(waits().await, Duration::from_millis(30), "{shown}");
+        assert_eq!(waits().await, Duration::ZERO, "{shown}: once");
+        watch.await.expect("the watch");
+        pace.forget("u");
+    }
+
+    pace.wrote("u", version("7"), false);
+    pace.is_echo(&version("7"));
+    assert_eq!(waits().await, Duration::ZERO, "it had come");
+    pace.is_echo(&version("9"));
+    pace.wrote("u", version("9"), false);
+    assert_eq!(waits().await, Duration::ZERO, "it was faster");
+    // Its cache is filled before anybody is told.
+    pace.wrote("u", version("10"), false);
+    pace.newest(&version("10"));
+    assert_eq!(waits().await, Duration::ZERO, "the cache has it");
+
+    for gone in [false, true] {
+        pace.wrote("u", version("11"), false);
+        let later = Arc::clone(&pace);
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            if gone {
+                later.forget("u");
+            }
+        });
+        let expected = if gone {
+            Duration::from_millis(30)
+        } else {
+            MOST
+        };
+        assert_eq!(waits().await, expected, "it does not come; gone: {gone}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
