@@ -100,6 +100,15 @@ impl Context {
         watched.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What something comes to, or `None` where the operator stops first.
+    pub async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut stopping = self.stopping.clone();
+        tokio::select! {
+            done = work => Some(done),
+            _ = stopping.wait_for(|stop| *stop) => None,
+        }
+    }
+
     /// Forgets an object that is gone.
     pub fn forget(&self, object: &Guarded<Subscription>) {
         let uid = object.meta().uid.as_deref().unwrap_or_default();

@@ -114,7 +114,6 @@ pub async fn insist(
     values: &Values,
     mut error: KubeError,
 ) -> Written {
-    let mut stopping = ctx.stopping.clone();
     let mut wait = Duration::from_millis(200);
     let mut told = false;
     let mut name = name.to_owned();
@@ -125,9 +124,8 @@ pub async fn insist(
             ctx.events.publish(object, held(&name, &error));
         }
         let pause = tokio::time::sleep(wait.mul_f64(0.5 + pace::random()));
-        tokio::select! {
-            () = pause => {}
-            _ = stopping.wait_for(|stop| *stop) => return Written::Stopped,
+        if ctx.unless_stopped(pause).await.is_none() {
+            return Written::Stopped;
         }
         wait = (wait * 2).min(WAIT_MOST);
         error = match write(&ctx.cluster, object, &name, values).await {

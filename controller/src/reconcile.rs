@@ -154,12 +154,8 @@ async fn enter(ctx: &Context, seen: &mut Seen) -> Result<bool, KubeError> {
     else {
         return Ok(false);
     };
-    let mut stopping = ctx.stopping.clone();
-    let slot = tokio::select! {
-        slot = budget.enter(line) => slot,
-        _ = stopping.wait_for(|stop| *stop) => {
-            return Err(KubeError::Failed("the operator stops".into()));
-        }
+    let Some(slot) = ctx.unless_stopped(budget.enter(line)).await else {
+        return Err(KubeError::Failed("the operator stops".into()));
     };
     if let Ok(permit) = Arc::clone(&ctx.concurrent).acquire_owned().await {
         seen.slot = Some((slot, permit));
@@ -222,8 +218,8 @@ async fn write(ctx: &Context, seen: &Seen, rest: Rest) -> Result<(), KubeError> 
     };
     if report.status != before {
         let (guard, weight) = guard(seen);
-        if weight == Weight::Create {
-            catch_up(ctx, seen).await;
+        if weight == Weight::Create && seen.facts.rules.mode != IdentityMode::None {
+            catch_up(ctx, &seen.object).await;
         }
         store(ctx, &seen.object, &report.status, &guard, weight).await?;
         first_ready(ctx, seen, &before, &report.status);
@@ -245,17 +241,11 @@ async fn write(ctx: &Context, seen: &Seen, rest: Rest) -> Result<(), KubeError> 
 
 /// Waits for the watch where a create's answer was faster: until it has shown the intent, the API server's
 /// own cache is behind too, and a compare-and-swap there is done on the old object, and then once more
-/// on what etcd says. What nobody could ask the vendor again does not wait.
-async fn catch_up(ctx: &Context, seen: &Seen) {
-    if seen.facts.rules.mode == IdentityMode::None {
-        return;
-    }
-    let uid = uid(&seen.object);
-    let mut stopping = ctx.stopping.clone();
-    tokio::select! {
-        () = ctx.pace.echoed(&uid, ECHO) => {}
-        _ = stopping.wait_for(|stop| *stop) => {}
-    }
+/// on what etcd says. Not for what nobody could ask the vendor again.
+async fn catch_up(ctx: &Context, object: &Subscription) {
+    let uid = uid(object);
+    // An operator that stops records at once.
+    let _ = ctx.unless_stopped(ctx.pace.echoed(&uid, ECHO)).await;
 }
 
 /// What must still hold for this status, and how much it matters that it is stored.

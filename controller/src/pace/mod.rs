@@ -55,7 +55,7 @@ pub struct Memory {
     written: Option<Arc<Subscription>>,
     /// The version that the watch has shown last.
     shown: u128,
-    /// Dropped when that is no older than what was written: a pass waits for it.
+    /// A pass waits until this is dropped: when that is no older than what was written.
     echo: Option<oneshot::Sender<()>>,
     /// What it wrote holds changes of others that no pass has seen.
     news: bool,
@@ -157,17 +157,19 @@ impl Pace {
         let Some(memory) = all.get_mut(uid) else {
             return false;
         };
-        memory.shown = version(object);
+        let shown = version(object);
+        memory.shown = shown;
         let Some(written) = &mut memory.written else {
             return false;
         };
-        if version(written) == version(object) {
+        let known = version(written);
+        if known == shown {
             written.clone_from(object);
         }
-        if version(written) <= memory.shown {
+        if known <= shown {
             memory.echo = None;
         }
-        !memory.news && version(written) >= version(object)
+        !memory.news && known >= shown
     }
 
     /// Remembers what this process wrote; `news` says that others had changed it meanwhile, so that

@@ -150,7 +150,7 @@ fn name_of(ctx: &Context, namespace: &str, name: &str) -> String {
 
 /// Looks at all tombstones from time to time, once it is this replica's turn and until the operator stops.
 pub async fn sweep(ctx: Arc<Context>) {
-    let (mut gate, mut stopping) = (ctx.gate.clone(), ctx.stopping.clone());
+    let mut gate = ctx.gate.clone();
     let sweeps = async {
         while gate.opened().await {
             let wait = ctx.settings.sweep.mul_f64(0.9 + 0.2 * pace::random());
@@ -164,11 +164,8 @@ pub async fn sweep(ctx: Arc<Context>) {
             }
         }
     };
-    tokio::select! {
-        () = sweeps => {}
-        // What it had begun, the next sweep finds.
-        _ = stopping.wait_for(|stop| *stop) => {}
-    }
+    // What a sweep had begun when the operator stopped, the next one finds.
+    let _ = ctx.unless_stopped(sweeps).await;
 }
 
 async fn all(ctx: &Context) -> Result<(), KubeError> {
